@@ -1,0 +1,153 @@
+# Builds the allocator, the drivers and the C tests; build.sh calls these same rules.
+#
+#   make larson_hakmem            one target, variant release
+#   make VARIANT=asan all         everything in another variant: release, asan, tsan
+#   CC=clang CFLAGS=-O3 make all  another compiler, flags added to ours
+#
+# Every path is relative: the checkout may lie in a folder with a space in its name.
+
+VARIANT ?= release
+ifeq ($(filter $(VARIANT),release asan tsan),)
+$(error VARIANT=$(VARIANT) is unknown; use release, asan or tsan)
+endif
+OUT ?= out/$(VARIANT)
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+ifeq ($(filter -j% --jobs%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
+endif
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+comma := ,
+
+# ---- flags ---------------------------------------------------------------------------------
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
+COMMON   := -std=c11 -D_GNU_SOURCE -O2 -g -fno-omit-frame-pointer -pthread -fPIC $(WARNINGS)
+ifeq ($(VARIANT),release)
+COMMON   := $(filter-out -fno-omit-frame-pointer,$(COMMON)) -fno-plt
+endif
+# A compiler that knows malloc deletes unused pairs of malloc and free.
+NO_BUILTIN := -fno-builtin-malloc -fno-builtin-calloc -fno-builtin-realloc -fno-builtin-free
+
+SANITIZE_release :=
+SANITIZE_asan    := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+SANITIZE_tsan    := -fsanitize=thread
+SANITIZE := $(SANITIZE_$(VARIANT))
+
+# The allocator is not instrumented by AddressSanitizer: it reads and writes links in freed
+# blocks, which it has itself declared poisoned so that the program's use of them is reported.
+ALLOC_SANITIZE_asan := -DHAKMEM_ASAN=1
+ALLOC_SANITIZE_tsan := -fsanitize=thread
+ALLOC_FLAGS := $(COMMON) $(NO_BUILTIN) -fvisibility=hidden -ftls-model=initial-exec \
+               -fasynchronous-unwind-tables -fno-semantic-interposition $(ALLOC_SANITIZE_$(VARIANT))
+DRIVER_FLAGS := $(COMMON) $(NO_BUILTIN) -Iworkloads/common $(SANITIZE)
+TEST_FLAGS := $(COMMON) $(NO_BUILTIN) -Iallocator -Iallocator/include -Itests/c $(SANITIZE)
+
+COMPILER_NAME := $(shell $(CC) --version 2>/dev/null | head -n 1 | grep -q clang && echo clang || echo gcc)
+COMPILER := $(COMPILER_NAME) $(shell $(CC) -dumpfullversion -dumpversion 2>/dev/null)
+quote_c = $(subst ",\",$(subst \,\\,$(1)))
+DRIVER_DEFINES = -DWORKLOAD_VARIANT='"$(VARIANT)"' -DWORKLOAD_COMPILER='"$(COMPILER)"' \
+                 -DWORKLOAD_FLAGS='"$(call quote_c,$(filter-out -W% -I%,$(DRIVER_FLAGS)) $(CFLAGS))"'
+
+# ---- sources -------------------------------------------------------------------------------
+ALLOC_SRC  := $(sort $(wildcard allocator/*/*.c))
+COMMON_SRC := $(sort $(wildcard workloads/common/*.c))
+TEST_SRC   := $(sort $(wildcard tests/c/test_*.c))
+obj = $(patsubst %.c,$(OUT)/obj/%.o,$(1))
+ALLOC_OBJ  := $(call obj,$(ALLOC_SRC))
+COMMON_OBJ := $(call obj,$(COMMON_SRC))
+
+WORKLOADS  := larson bench_random_mixed xmalloc
+folder_larson             := larson
+folder_bench_random_mixed := random_mixed
+folder_xmalloc            := xmalloc
+driver_obj = $(call obj,$(sort $(wildcard workloads/$(folder_$(1))/*.c)))
+
+# ---- the other allocators: library, and the Debian package that brings it -------------------
+BASELINES := mimalloc jemalloc tcmalloc tbbmalloc
+lib_mimalloc  := libmimalloc.so.2
+lib_jemalloc  := libjemalloc.so.2
+lib_tcmalloc  := libtcmalloc_minimal.so.4
+lib_tbbmalloc := libtbbmalloc_proxy.so.2
+package_mimalloc  := libmimalloc2.0
+package_jemalloc  := libjemalloc2
+package_tcmalloc  := libtcmalloc-minimal4
+package_tbbmalloc := libtbbmalloc2
+# The compiler knows where the system keeps its libraries; it echoes the bare name of one it can't find.
+find_lib = $(filter /%,$(shell $(CC) -print-file-name=$(lib_$(1))))
+$(foreach a,$(BASELINES),$(eval path_$(a) := $(call find_lib,$(a))))
+FOUND := $(foreach a,$(BASELINES),$(if $(path_$(a)),$(a)))
+MISSING := $(filter-out $(FOUND),$(BASELINES))
+ALLOCATORS := hakmem system $(BASELINES)
+
+LIBRARIES := libhakmem.so libhakmem.a
+DRIVERS := $(foreach w,$(WORKLOADS),$(foreach a,$(ALLOCATORS),$(w)_$(a)))
+DRIVERS_FOUND := $(foreach w,$(WORKLOADS),$(foreach a,hakmem system $(FOUND),$(w)_$(a)))
+TESTS := $(patsubst tests/c/%.c,%,$(TEST_SRC))
+
+.PHONY: all tests clean list note-missing $(DRIVERS) $(LIBRARIES) $(TESTS)
+all: $(LIBRARIES) $(DRIVERS_FOUND) note-missing
+note-missing:
+	$(if $(MISSING),@echo "make: left out, not installed: $(foreach a,$(MISSING),$(a) (package $(package_$(a))))" >&2,@:)
+$(DRIVERS) $(LIBRARIES): %: $(OUT)/%
+tests: $(TESTS)
+$(TESTS): %: $(OUT)/tests/%
+clean:
+	rm -rf out
+list:
+	@printf '%s\n' all tests clean $(LIBRARIES) $(DRIVERS) $(TESTS)
+
+# ---- rules ---------------------------------------------------------------------------------
+# Rewritten only when the compiler or a flag changed, so that objects are rebuilt then.
+FLAGS_NOW := $(CC) | $(COMPILER) | $(ALLOC_FLAGS) | $(DRIVER_FLAGS) | $(TEST_FLAGS) | $(CPPFLAGS) $(CFLAGS) | $(LDFLAGS)
+.PHONY: force
+$(OUT)/flags: force
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' > $@
+
+$(OUT)/obj/allocator/%.o: allocator/%.c $(OUT)/flags Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALLOC_FLAGS) -Iallocator -Iallocator/include $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+$(OUT)/obj/workloads/%.o: workloads/%.c $(OUT)/flags Makefile
+	@mkdir -p $(@D)
+	$(CC) $(DRIVER_FLAGS) $(DRIVER_DEFINES) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+$(OUT)/obj/tests/%.o: tests/%.c $(OUT)/flags Makefile
+	@mkdir -p $(@D)
+	$(CC) $(TEST_FLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(OUT)/libhakmem.so: $(ALLOC_OBJ)
+	$(CC) -shared -pthread -Wl,-soname,libhakmem.so -Wl,-z,relro,-z,now $(ALLOC_LINK_$(VARIANT)) $(LDFLAGS) $^ -o $@
+ALLOC_LINK_tsan := -fsanitize=thread
+$(OUT)/libhakmem.a: $(ALLOC_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+# A sanitizer's runtime brings a malloc of its own; only one in the program itself comes before it.
+ifeq ($(VARIANT),release)
+hakmem_need := $(OUT)/libhakmem.so
+hakmem_link := -Wl,--no-as-needed $(OUT)/libhakmem.so -Wl,--as-needed -Wl,-rpath,'$$ORIGIN'
+else
+hakmem_need := $(ALLOC_OBJ)
+hakmem_link := $(ALLOC_OBJ)
+endif
+system_need :=
+system_link :=
+$(foreach a,$(BASELINES),$(eval $(a)_need := $(path_$(a))))
+
+
+
+define driver_rule
+$(OUT)/$(1)_$(2): $(call driver_obj,$(1)) $(COMMON_OBJ) $($(2)_need)
+	$(if $(filter $(2),$(MISSING)),@echo "make: $(lib_$(2)) was not found; install the package $(package_$(2)) to build $(1)_$(2)" >&2; exit 1,$$(CC) $(SANITIZE) -pthread $$(LDFLAGS) $(call driver_obj,$(1)) $(COMMON_OBJ) $(if $(filter hakmem,$(2)),$(subst $$,$$$$,$(hakmem_link)),$(if $(path_$(2)),-Wl$(comma)--no-as-needed $(path_$(2)) -Wl$(comma)--as-needed)) -ldl -lm -o $$@)
+endef
+$(foreach w,$(WORKLOADS),$(foreach a,$(ALLOCATORS),$(eval $(call driver_rule,$(w),$(a)))))
+
+$(OUT)/tests/%: $(OUT)/obj/tests/c/%.o $(ALLOC_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(SANITIZE) -pthread $(LDFLAGS) $^ -lcmocka -ldl -o $@
+.SECONDARY:
+
+-include $(patsubst %.o,%.d,$(ALLOC_OBJ) $(COMMON_OBJ) $(foreach w,$(WORKLOADS),$(call driver_obj,$(w))) $(call obj,$(TEST_SRC)))

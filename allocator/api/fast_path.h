@@ -1,0 +1,57 @@
+/* The hit paths of malloc and free, for api.c and interpose.c to make functions of.
+ *
+ * malloc: the size's class from a table, that class's magazine from the thread-local block, its
+ * last block. free: the block's class from the page map, and back onto the magazine. No atomic
+ * read-modify-write, no call, no stack frame. Everything else leaves through the slow functions:
+ * a thread without a heap, an empty or a full magazine, NULL, foreign pointers, large blocks. */
+#ifndef HAK_FAST_PATH_H
+#define HAK_FAST_PATH_H
+
+#include "base/size_class.h"
+#include "heap/heap.h"
+#include "page_map/page_map.h"
+
+#ifdef HAKMEM_ASAN
+#include <sanitizer/asan_interface.h>
+/* A freed block is poisoned: a program that still uses it is told so by AddressSanitizer. */
+HAK_INLINE void hak_asan_allocated(void *block, size_t size) { __asan_unpoison_memory_region(block, size); }
+HAK_INLINE void hak_asan_freed(void *block, size_t size) { __asan_poison_memory_region(block, size); }
+#else
+HAK_INLINE void hak_asan_allocated(void *block, size_t size) { (void)block, (void)size; }
+HAK_INLINE void hak_asan_freed(void *block, size_t size) { (void)block, (void)size; }
+#endif
+
+void *hak_malloc_slow(size_t size);
+void hak_free_slow(void *block);
+
+/* 14 instructions on x86-64 when the magazine has a block. */
+HAK_INLINE void *hak_malloc_fast(size_t size) {
+    if (HAK_UNLIKELY(size > HAK_TABLE_MAX)) return hak_malloc_slow(size);
+    unsigned class_index = hak_size_class_small(size);
+    void **top = hak_thread.top[class_index];
+    void *block = *top;
+    if (HAK_UNLIKELY(!block)) return hak_malloc_slow(size);
+    hak_thread.top[class_index] = top - 1;
+    hak_asan_allocated(block, hak_class_size[class_index]);
+    return block;
+}
+
+/* 14 instructions on x86-64 when the magazine has room. */
+HAK_INLINE void hak_free_fast(void *block) {
+    size_t unit = (uintptr_t)block >> HAK_SLAB_SHIFT;
+    if (HAK_UNLIKELY(unit >= hak_page_map.limit)) {
+        hak_free_slow(block);
+        return;
+    }
+    unsigned kind = atomic_load_explicit(&hak_page_map.flat[unit], memory_order_relaxed);
+    void **top = hak_thread.top[kind];
+    if (HAK_UNLIKELY(top == hak_thread.end[kind])) {
+        hak_free_slow(block);
+        return;
+    }
+    hak_asan_freed(block, hak_class_size[kind]);
+    top[1] = block;
+    hak_thread.top[kind] = top + 1;
+}
+
+#endif

@@ -1,0 +1,90 @@
+/* A formatter that needs no memory, and the two ways to use it. */
+#include "base/diag.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct line {
+    char text[512];
+    size_t used;
+};
+
+static void put(struct line *line, char c) {
+    if (line->used < sizeof line->text) line->text[line->used++] = c;
+}
+
+static void put_number(struct line *line, unsigned long value, unsigned base) {
+    char digits[24];
+    size_t n = 0;
+    do {
+        digits[n++] = "0123456789abcdef"[value % base];
+        value /= base;
+    } while (value);
+    while (n) put(line, digits[--n]);
+}
+
+static void format_line(struct line *line, const char *format, va_list arguments) {
+    for (; *format; format++) {
+        if (*format != '%') {
+            put(line, *format);
+            continue;
+        }
+        switch (*++format) {
+        case 's':
+            for (const char *s = va_arg(arguments, const char *); *s; s++) put(line, *s);
+            break;
+        case 'd': {
+            long value = va_arg(arguments, long);
+            if (value < 0) put(line, '-');
+            put_number(line, value < 0 ? 0ul - (unsigned long)value : (unsigned long)value, 10);
+            break;
+        }
+        case 'u':
+            put_number(line, va_arg(arguments, unsigned long), 10);
+            break;
+        case 'p':
+            put(line, '0');
+            put(line, 'x');
+            put_number(line, (unsigned long)va_arg(arguments, void *), 16);
+            break;
+        case '%':
+            put(line, '%');
+            break;
+        default:
+            return;
+        }
+    }
+}
+
+static void write_line(const struct line *line) {
+    int kept = errno;
+    size_t done = 0;
+    while (done < line->used) {
+        ssize_t n = write(STDERR_FILENO, line->text + done, line->used - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) break;
+        done += (size_t)n;
+    }
+    errno = kept;
+}
+
+void hak_message(const char *format, ...) {
+    struct line line = {.used = 0};
+    va_list arguments;
+    va_start(arguments, format);
+    format_line(&line, format, arguments);
+    va_end(arguments);
+    write_line(&line);
+}
+
+_Noreturn void hak_fatal(const char *format, ...) {
+    struct line line = {.used = 0};
+    va_list arguments;
+    va_start(arguments, format);
+    format_line(&line, format, arguments);
+    va_end(arguments);
+    write_line(&line);
+    abort();
+}

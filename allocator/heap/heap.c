@@ -1,0 +1,323 @@
+/* A heap's birth and end, its magazines, and the slow ends of malloc and free. */
+#include "heap/heap.h"
+#include "base/counters.h"
+#include "base/diag.h"
+#include "base/options.h"
+#include "base/size_class.h"
+#include "large/large.h"
+#include "os/os.h"
+#include "page_map/page_map.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SLOTS_MOST     (2 * HAK_MAGAZINE_SLOTS) /* slots of a magazine, at most */
+#define SLOTS_LEAST    4u
+#define SLOTS_BYTES    32768u /* bytes of blocks in a magazine, where SLOTS_LEAST allows */
+#define SLOTS_AT_FIRST 16u
+#define TICK_EVERY     16u /* slow paths between two looks at the clock */
+
+/* ---- the thread-local block ---------------------------------------------------------------- */
+
+/* The magazine of whoever has none: its NULL makes it empty, top == end makes it full. */
+static void *no_magazine[1];
+
+#define EMPTY4  no_magazine, no_magazine, no_magazine, no_magazine
+#define EMPTY16 EMPTY4, EMPTY4, EMPTY4, EMPTY4
+_Thread_local struct hak_thread hak_thread = {
+    .top = {EMPTY16, EMPTY16, EMPTY16, EMPTY16},
+    .end = {EMPTY16, EMPTY16, EMPTY16, EMPTY16},
+};
+
+/* This thread's heap was given back at its end; what it still asks for is served by a heap that is
+ * borrowed for one call. */
+static _Thread_local bool thread_ended __attribute__((tls_model("initial-exec")));
+
+static void forget_magazines(void) {
+    for (unsigned c = 0; c < HAK_KIND_COUNT; c++) hak_thread.top[c] = hak_thread.end[c] = no_magazine;
+}
+
+/* ---- birth and end ------------------------------------------------------------------------- */
+
+static pthread_mutex_t heaps_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct hak_heap *unused_heaps; /* under the lock */
+static pthread_key_t thread_end_key;
+
+static unsigned slots_of(unsigned class_index) {
+    unsigned slots = SLOTS_BYTES / hak_class_size[class_index];
+    if (slots > SLOTS_MOST) return SLOTS_MOST;
+    return slots < SLOTS_LEAST ? SLOTS_LEAST : slots;
+}
+
+static struct hak_heap *new_heap(void) {
+    size_t slots = 0;
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) slots += 1 + slots_of(c);
+    struct hak_heap *heap = hak_os_meta(sizeof *heap + slots * sizeof(void *), HAK_CACHE_LINE);
+    if (!heap) return NULL;
+    hak_count(HAK_COUNT_HEAPS, 1);
+    void **next = heap->slots;
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
+        heap->classes[c].bottom = next; /* zero, as all memory of the system is */
+        heap->classes[c].most = (uint16_t)slots_of(c);
+        next += 1 + heap->classes[c].most;
+    }
+    atomic_store_explicit(&heap->pending, HAK_PENDING_CLOSED, memory_order_relaxed);
+    return heap;
+}
+
+struct hak_heap *hak_heap_enter(void) {
+    hak_init();
+    pthread_mutex_lock(&heaps_lock);
+    struct hak_heap *heap = unused_heaps;
+    if (heap) unused_heaps = heap->next;
+    pthread_mutex_unlock(&heaps_lock);
+    if (!heap) heap = new_heap();
+    if (!heap) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
+        struct hak_heap_class *class = &heap->classes[c];
+        class->capacity = class->most < SLOTS_AT_FIRST ? class->most : SLOTS_AT_FIRST;
+        class->refill = class->capacity / 2;
+        class->misses = 0;
+        hak_thread.top[c] = class->bottom;
+        hak_thread.end[c] = class->bottom + class->capacity;
+    }
+    /* release: whoever tells this heap something sees it open and whole */
+    atomic_store_explicit(&heap->pending, 0, memory_order_release);
+    hak_self = (uintptr_t)heap;
+    if (!thread_ended) {
+        int kept = errno;
+        pthread_setspecific(thread_end_key, heap);
+        errno = kept;
+    }
+    return heap;
+}
+
+/* Full halves go to the depot, where the next thread finds them, the rest to the slabs. */
+static void empty_magazine(struct hak_heap *heap, unsigned class_index) {
+    struct hak_heap_class *class = &heap->classes[class_index];
+    void **blocks = class->bottom + 1;
+    unsigned count = (unsigned)(hak_thread.top[class_index] - class->bottom);
+    unsigned batch = class->most / 2;
+    while (count >= batch && !thread_ended) {
+        struct hak_magazine *magazine = heap->spare ? heap->spare : hak_magazine_new();
+        heap->spare = magazine;
+        if (!magazine) break;
+        magazine->count = batch;
+        memcpy(magazine->slots, blocks + count - batch, batch * sizeof *blocks);
+        if (!hak_depot_put(class_index, magazine)) break;
+        heap->spare = NULL;
+        count -= batch;
+    }
+    if (count) hak_heap_give_blocks(heap, blocks, count);
+    hak_thread.top[class_index] = class->bottom;
+}
+
+void hak_heap_exit(void) {
+    struct hak_heap *heap = hak_heap_self();
+    if (!heap) return;
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) empty_magazine(heap, c);
+    if (heap->spare) hak_magazine_free(heap->spare);
+    heap->spare = NULL;
+    hak_heap_process_pending(heap, true);
+    hak_heap_abandon_slabs(heap);
+    heap->hint = NULL;
+    forget_magazines();
+    hak_self = 0;
+    pthread_mutex_lock(&heaps_lock);
+    heap->next = unused_heaps;
+    unused_heaps = heap;
+    pthread_mutex_unlock(&heaps_lock);
+}
+
+static void at_thread_end(void *heap) {
+    (void)heap;
+    thread_ended = true;
+    hak_heap_exit();
+}
+
+/* ---- set-up and fork ----------------------------------------------------------------------- */
+
+static void fork_prepare(void) {
+    pthread_mutex_lock(&heaps_lock);
+    hak_large_fork_prepare();
+    hak_pool_fork_prepare();
+    hak_os_fork_prepare();
+}
+
+static void fork_release(void) {
+    hak_os_fork_release();
+    hak_pool_fork_release();
+    hak_large_fork_release();
+    pthread_mutex_unlock(&heaps_lock);
+}
+
+enum { NOT_BEGUN, BEGUN, READY };
+static _Atomic int init_state;
+
+HAK_COLD static void init_slow(void) {
+    int expected = NOT_BEGUN;
+    if (!atomic_compare_exchange_strong_explicit(&init_state, &expected, BEGUN, memory_order_acquire,
+                                                 memory_order_acquire)) {
+        while (atomic_load_explicit(&init_state, memory_order_acquire) != READY) sched_yield();
+        return;
+    }
+    int kept = errno;
+    hak_options_init();
+    hak_page_map_init();
+    if (pthread_key_create(&thread_end_key, at_thread_end) != 0)
+        hak_fatal("hakmem: no thread-specific key is left for the end of threads (PTHREAD_KEYS_MAX)\n");
+    /* release: pairs with the acquire of hak_init */
+    atomic_store_explicit(&init_state, READY, memory_order_release);
+    /* These may allocate. */
+    pthread_atfork(fork_prepare, fork_release, fork_release);
+    if (hak_option(HAK_OPT_STATS)) atexit(hak_counters_print);
+    errno = kept;
+}
+
+void hak_init(void) {
+    if (HAK_LIKELY(atomic_load_explicit(&init_state, memory_order_acquire) == READY)) return;
+    init_slow();
+}
+
+/* ---- magazines ----------------------------------------------------------------------------- */
+
+static void set_capacity(struct hak_heap *heap, unsigned class_index, unsigned capacity) {
+    struct hak_heap_class *class = &heap->classes[class_index];
+    class->capacity = (uint16_t)(capacity < class->most ? capacity : class->most);
+    hak_thread.end[class_index] = class->bottom + class->capacity;
+}
+
+void *hak_heap_refill(unsigned class_index) {
+    struct hak_heap *heap = hak_heap_self();
+    if (HAK_UNLIKELY(!heap) && !(heap = hak_heap_enter())) return NULL;
+    hak_heap_tick();
+    struct hak_heap_class *class = &heap->classes[class_index];
+    class->misses++;
+    void **blocks = class->bottom + 1;
+    unsigned count;
+    struct hak_magazine *magazine = hak_depot_take(class_index);
+    if (magazine) {
+        count = magazine->count;
+        if (class->capacity < count) set_capacity(heap, class_index, count);
+        memcpy(blocks, magazine->slots, count * sizeof *blocks);
+        if (heap->spare)
+            hak_magazine_free(magazine);
+        else
+            heap->spare = magazine;
+    } else {
+        count = hak_heap_take_blocks(heap, class_index, blocks, thread_ended ? 1 : class->refill);
+        if (class->refill < class->most / 2) {
+            class->refill = (uint16_t)(class->refill * 2 < class->most / 2 ? class->refill * 2 : class->most / 2);
+            if (class->capacity < class->refill) set_capacity(heap, class_index, class->refill);
+        }
+    }
+    void *block = count ? blocks[count - 1] : NULL;
+    hak_thread.top[class_index] = class->bottom + (count ? count - 1 : 0);
+    if (HAK_UNLIKELY(thread_ended)) hak_heap_exit();
+    return block;
+}
+
+/* Moves the older half of a magazine to the depot, or to the slabs if the depot is full. */
+static void shed(struct hak_heap *heap, unsigned class_index, unsigned batch) {
+    struct hak_heap_class *class = &heap->classes[class_index];
+    void **blocks = class->bottom + 1;
+    unsigned count = (unsigned)(hak_thread.top[class_index] - class->bottom);
+    struct hak_magazine *magazine = heap->spare ? heap->spare : hak_magazine_new();
+    heap->spare = NULL;
+    bool put = false;
+    if (magazine) {
+        magazine->count = batch;
+        memcpy(magazine->slots, blocks, batch * sizeof *blocks);
+        put = hak_depot_put(class_index, magazine);
+        if (!put) heap->spare = magazine;
+    }
+    if (!put) hak_heap_give_blocks(heap, blocks, batch);
+    memmove(blocks, blocks + batch, (count - batch) * sizeof *blocks);
+    hak_thread.top[class_index] = class->bottom + count - batch;
+}
+
+void hak_heap_overflow(void *block, unsigned class_index) {
+    struct hak_heap *heap = hak_heap_self();
+    if (HAK_UNLIKELY(!heap) && !(heap = hak_heap_enter())) {
+        hak_heap_give_blocks(NULL, &block, 1);
+        return;
+    }
+    struct hak_heap_class *class = &heap->classes[class_index];
+    if (hak_thread.top[class_index] == hak_thread.end[class_index]) {
+        hak_heap_tick();
+        class->misses++;
+        if (class->capacity < class->most)
+            set_capacity(heap, class_index, 2u * class->capacity);
+        else
+            shed(heap, class_index, class->most / 2);
+    }
+    *++hak_thread.top[class_index] = block;
+    if (HAK_UNLIKELY(thread_ended)) hak_heap_exit();
+}
+
+struct hak_superslab **hak_heap_hint(void) {
+    static struct hak_superslab *none;
+    struct hak_heap *heap = hak_heap_self();
+    if (heap || (heap = hak_heap_enter())) return &heap->hint;
+    none = NULL;
+    return &none;
+}
+
+/* ---- what time brings ---------------------------------------------------------------------- */
+
+/* Magazines of which the thread made no use since the last look give half of what they hold back. */
+static void shrink_idle(struct hak_heap *heap) {
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
+        struct hak_heap_class *class = &heap->classes[c];
+        unsigned misses = class->misses;
+        class->misses = 0;
+        unsigned least = class->most < SLOTS_AT_FIRST ? class->most : SLOTS_AT_FIRST;
+        if (misses || class->capacity <= least) continue;
+        unsigned capacity = class->capacity / 2u > least ? class->capacity / 2u : least;
+        unsigned count = (unsigned)(hak_thread.top[c] - class->bottom);
+        if (count > capacity) shed(heap, c, count - capacity);
+        set_capacity(heap, c, capacity);
+    }
+}
+
+/* Magazines that nobody took from the depot for an interval go back to the slabs. */
+static void trim_depot(struct hak_heap *heap) {
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
+        for (unsigned i = 0; i < 64; i++) {
+            struct hak_magazine *magazine = hak_depot_take_idle(c);
+            if (!magazine) break;
+            hak_heap_give_blocks(heap, magazine->slots, magazine->count);
+            hak_magazine_free(magazine);
+        }
+        hak_depot_next_interval(c);
+    }
+}
+
+HAK_NOINLINE static void tick_slow(struct hak_heap *heap) {
+    long delay = hak_option(HAK_OPT_PURGE_DELAY);
+    if (delay < 0) return;
+    static _Atomic uint64_t due; /* ms */
+    uint64_t now = hak_os_now_ms();
+    uint64_t old = atomic_load_explicit(&due, memory_order_relaxed);
+    /* relaxed: which thread does the work is all that is decided here */
+    if (now < old || !atomic_compare_exchange_strong_explicit(&due, &old, now + (uint64_t)delay / 4 + 1,
+                                                              memory_order_relaxed, memory_order_relaxed))
+        return;
+    if (!old) return; /* the first tick of all begins the first interval */
+    shrink_idle(heap);
+    if (atomic_load_explicit(&heap->pending, memory_order_relaxed)) hak_heap_process_pending(heap, false);
+    trim_depot(heap);
+    hak_pool_purge(now, (uint64_t)delay, 64);
+    hak_huge_purge(now, (uint64_t)delay);
+}
+
+void hak_heap_tick(void) {
+    struct hak_heap *heap = hak_heap_self();
+    if (heap && HAK_UNLIKELY(++heap->ticks % TICK_EVERY == 0)) tick_slow(heap);
+}

@@ -1,0 +1,88 @@
+/* Thread heaps: each thread's magazines and the slabs it owns.
+ *
+ *   thread-local block (1 KiB)         thread heap (one mapping, reused by later threads)
+ *   +---------------------------+      +----------------------------------------------------+
+ *   | top[0..63] -> last block  |----->| slots of class 1: NULL | b | b | b | . | . | . |    |
+ *   | end[0..63] -> last slot   |----->|                          top ^          end ^       |
+ *   +---------------------------+      | slots of class 2: NULL | ...                       |
+ *                                      | per class: capacity, slabs with blocks, exhausted  |
+ *                                      | slabs with a remote queue (pushed by others)       |
+ *                                      +----------------------------------------------------+
+ *
+ * A magazine is an array of blocks of one class, last in first out. Below its first slot lies a
+ * NULL, so that an empty one and a class without a magazine look alike to malloc: *top is NULL.
+ * To free, a full one and a kind that has none look alike: top == end. A thread without a heap
+ * has all its tops and ends at one shared empty magazine, from the first instruction on. */
+#ifndef HAK_HEAP_H
+#define HAK_HEAP_H
+
+#include "base/config.h"
+#include "depot/depot.h"
+#include "slab/slab.h"
+
+struct hak_thread {
+    void **top[HAK_KIND_COUNT]; /* the last block, or the NULL below the first slot */
+    void **end[HAK_KIND_COUNT]; /* the last slot */
+};
+extern _Thread_local struct hak_thread hak_thread __attribute__((tls_model("initial-exec")));
+
+/* A class's part of a heap. */
+struct hak_heap_class {
+    void **bottom;           /* the slot with the NULL */
+    uint16_t capacity;       /* slots in use now; end - bottom */
+    uint16_t most;           /* slots that there are */
+    uint16_t misses;         /* refills and overflows since the last look at idle magazines */
+    uint16_t refill;         /* blocks to take from a slab next time */
+    TinySlabMeta *partial;   /* own slabs that have blocks to give out; the first is in use */
+    TinySlabMeta *exhausted; /* own slabs that had none when last looked at */
+};
+
+struct hak_heap {
+    /* Own slabs onto whose remote queue others have pushed; a stack that only the owner takes,
+     * whole. HAK_PENDING_CLOSED while no thread uses the heap. */
+    _Alignas(HAK_CACHE_LINE) _Atomic uintptr_t pending;
+    _Alignas(HAK_CACHE_LINE) struct hak_superslab *hint;
+    struct hak_heap *next;      /* among the heaps that no thread uses */
+    struct hak_magazine *spare; /* an empty one, or NULL */
+    TinySlabMeta *kept;         /* an own slab that became empty, or NULL */
+    uint32_t ticks;             /* slow paths taken */
+    struct hak_heap_class classes[HAK_CLASS_MAX + 1];
+    void *slots[];
+};
+#define HAK_PENDING_CLOSED ((uintptr_t)1)
+
+/* The slow end of malloc for a size class: a block, from wherever one is to be had. NULL, ENOMEM. */
+void *hak_heap_refill(unsigned class_index);
+
+/* The slow end of free: the magazine of the block's class is full, or the thread has none. */
+void hak_heap_overflow(void *block, unsigned class_index);
+
+/* Where a span of the calling thread should be looked for first. May be called without a heap. */
+struct hak_superslab **hak_heap_hint(void);
+
+/* To be called now and then, from slow paths: purges when its time has come. */
+void hak_heap_tick(void);
+
+/* Gives everything of the calling thread back. Called when a thread ends. */
+void hak_heap_exit(void);
+
+/* Sets the whole allocator up, once, whichever thread comes first. */
+void hak_init(void);
+
+/* ---- inside this layer --------------------------------------------------------------------- */
+
+/* The calling thread's heap; NULL if it has none yet. */
+HAK_INLINE struct hak_heap *hak_heap_self(void) { return (struct hak_heap *)hak_self; }
+
+/* Makes a heap the calling thread's: one that an ended thread left, or a new one. NULL, ENOMEM. */
+struct hak_heap *hak_heap_enter(void);
+
+/* Own slabs (slabs.c). Each takes or gives blocks of one class between slots and slabs. */
+unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void **slots, unsigned most);
+void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned count);
+/* Drains the own slabs that others have pushed onto; `closing` refuses further notices. */
+void hak_heap_process_pending(struct hak_heap *heap, bool closing);
+/* Gives back or offers every slab of the heap. */
+void hak_heap_abandon_slabs(struct hak_heap *heap);
+
+#endif

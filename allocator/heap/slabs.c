@@ -1,0 +1,284 @@
+/* A heap's slabs: where blocks come from when the magazines and the depot have none, and where
+ * they go home. */
+#include "heap/heap.h"
+#include "base/counters.h"
+#include "base/options.h"
+#include "base/size_class.h"
+#include "page_map/page_map.h"
+
+#include <string.h>
+
+/* ---- lists of own slabs -------------------------------------------------------------------- */
+
+static TinySlabMeta **list_of(struct hak_heap *heap, const TinySlabMeta *slab) {
+    struct hak_heap_class *class = &heap->classes[atomic_load_explicit(&slab->class_index, memory_order_relaxed)];
+    return slab->exhausted ? &class->exhausted : &class->partial;
+}
+
+static void unlink_slab(struct hak_heap *heap, TinySlabMeta *slab) {
+    if (slab->next) slab->next->previous = slab->previous;
+    if (slab->previous)
+        slab->previous->next = slab->next;
+    else
+        *list_of(heap, slab) = slab->next;
+    slab->next = slab->previous = NULL;
+}
+
+static void link_slab(struct hak_heap *heap, TinySlabMeta *slab, bool exhausted) {
+    slab->exhausted = exhausted;
+    TinySlabMeta **list = list_of(heap, slab);
+    slab->previous = NULL;
+    slab->next = *list;
+    if (*list) (*list)->previous = slab;
+    *list = slab;
+}
+
+/* ---- telling an owner that its slab's remote queue has something ---------------------------- */
+
+/* Adds a slab to a heap's pending stack; false if no thread uses the heap. */
+static bool tell(struct hak_heap *heap, TinySlabMeta *slab) {
+    uintptr_t old = atomic_load_explicit(&heap->pending, memory_order_relaxed);
+    do {
+        if (old == HAK_PENDING_CLOSED) return false;
+        slab->pending_next = (TinySlabMeta *)old;
+        /* release: the owner sees pending_next */
+    } while (!atomic_compare_exchange_weak_explicit(&heap->pending, &old, (uintptr_t)slab, memory_order_release,
+                                                    memory_order_relaxed));
+    return true;
+}
+
+/* The caller holds the slab's notice, and hands it to the owner. If there is none, or it is just
+ * leaving, the notice is taken back: whoever claims the slab will drain it.
+ *
+ * Nothing is lost in between. A claim comes before its drain; had it come after the owner word was
+ * read here and its drain before the withdrawal, the drain would have changed the version and the
+ * withdrawal failed. */
+static void give_notice(TinySlabMeta *slab) {
+    for (;;) {
+        uint64_t seen = slab_remote_load(slab);
+        /* acquire: pairs with the release of a claim, so that the heap is seen as it is */
+        uintptr_t owner = atomic_load_explicit(&slab->owner, memory_order_acquire);
+        if (owner > HAK_OWNER_SPAN && tell((struct hak_heap *)owner, slab)) return;
+        if (slab_remote_withdraw_notice(slab, seen)) {
+            /* Only a hint, and so allowed although the slab may be anybody's by now. */
+            if (owner == HAK_OWNER_ABANDONED) hak_pool_offer(slab);
+            return;
+        }
+    }
+}
+
+static void slab_emptied(struct hak_heap *heap, TinySlabMeta *slab);
+
+/* Gives up a slab that still has blocks out. */
+static void leave_slab(struct hak_heap *heap, TinySlabMeta *slab);
+
+/* A slab without an owner may have all its blocks in the remote queue. Nobody would look at it
+ * again, so it is claimed and given back here. */
+static void collect(struct hak_heap *heap, TinySlabMeta *slab) {
+    if (!slab_claim_then_drain(slab)) return;
+    link_slab(heap, slab, false);
+    if (atomic_load_explicit(&slab->used, memory_order_relaxed) == 0) {
+        slab_emptied(heap, slab);
+    } else if (hak_option(HAK_OPT_ADOPT)) {
+        hak_count(HAK_COUNT_ADOPTED, 1);
+    } else {
+        unlink_slab(heap, slab);
+        leave_slab(heap, slab);
+    }
+}
+
+static void leave_slab(struct hak_heap *heap, TinySlabMeta *slab) {
+    unsigned used = atomic_load_explicit(&slab->used, memory_order_relaxed);
+    hak_slab_abandon(slab);
+    /* The last block may have been pushed after the drain, by a thread that saw this owner still:
+     * this read-modify-write comes before that push, which then sees that there is no owner, or
+     * after it, and sees the block. */
+    if (slab_remote_count_ordered(slab) >= used) collect(heap, slab);
+}
+
+static void push_remote(struct hak_heap *heap, void *first, void *last, unsigned count) {
+    TinySlabMeta *slab = hak_slab_meta_of(first);
+    hak_count(HAK_COUNT_REMOTE_PUSHES, 1);
+    uint64_t old = slab_remote_push_chain(slab, first, last, count);
+    if (!(old & SLAB_REMOTE_NOTICE)) give_notice(slab);
+    /* From here on the slab may be anybody's, in another life: its metadata stays readable, and a
+     * claim works on whatever slab has no owner.
+     * acquire: `used` is what the last owner left, and doesn't change while there is none. */
+    if (atomic_load_explicit(&slab->owner, memory_order_acquire) == HAK_OWNER_ABANDONED && heap &&
+        slab_remote_count_of(old) + count >= atomic_load_explicit(&slab->used, memory_order_relaxed))
+        collect(heap, slab);
+}
+
+/* ---- blocks come home ---------------------------------------------------------------------- */
+
+/* An own slab has all its blocks. Keeps one such slab a heap, gives the others back. */
+static void slab_emptied(struct hak_heap *heap, TinySlabMeta *slab) {
+    /* A notice is out: the slab stays ours until it has arrived. */
+    if (!slab_remote_is_quiet(slab)) return;
+    TinySlabMeta *gone = heap->kept;
+    if (gone == slab) return;
+    heap->kept = slab;
+    if (!gone) return;
+    if (atomic_load_explicit(&gone->used, memory_order_relaxed) != 0 || !slab_remote_is_quiet(gone)) return;
+    unlink_slab(heap, gone);
+    hak_slab_retire(gone);
+}
+
+static void give_own(struct hak_heap *heap, TinySlabMeta *slab, void *block) {
+    unsigned used = hak_slab_give(slab, block);
+    if (slab->exhausted) {
+        unlink_slab(heap, slab);
+        link_slab(heap, slab, false);
+    }
+    if (used == 0) slab_emptied(heap, slab);
+}
+
+void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned count) {
+    /* Foreign blocks are gathered into a chain a slab, in a small direct-mapped table. */
+    enum { CHAINS = 16 };
+    struct {
+        uintptr_t slab;
+        void *first, *last;
+        unsigned count;
+    } chains[CHAINS];
+    for (unsigned i = 0; i < CHAINS; i++) chains[i].count = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        void *block = blocks[i];
+        TinySlabMeta *slab = hak_slab_meta_of(block);
+        /* relaxed: only the comparison with this thread counts, and only it writes its own value */
+        if (heap && atomic_load_explicit(&slab->owner, memory_order_relaxed) == (uintptr_t)heap) {
+            give_own(heap, slab, block);
+            continue;
+        }
+        uintptr_t key = (uintptr_t)block >> HAK_SLAB_SHIFT;
+        unsigned place = (unsigned)(key ^ key >> 4) % CHAINS;
+        if (chains[place].count && chains[place].slab != key) {
+            push_remote(heap, chains[place].first, chains[place].last, chains[place].count);
+            chains[place].count = 0;
+        }
+        if (!chains[place].count) {
+            chains[place].slab = key;
+            chains[place].last = block;
+        } else {
+            slab_block_set_next(block, chains[place].first);
+        }
+        chains[place].first = block;
+        chains[place].count++;
+    }
+    for (unsigned i = 0; i < CHAINS; i++)
+        if (chains[i].count) push_remote(heap, chains[i].first, chains[i].last, chains[i].count);
+}
+
+/* ---- blocks go out ------------------------------------------------------------------------- */
+
+void hak_heap_process_pending(struct hak_heap *heap, bool closing) {
+    /* acquire: pairs with tell()'s release */
+    uintptr_t head =
+        atomic_exchange_explicit(&heap->pending, closing ? HAK_PENDING_CLOSED : 0, memory_order_acquire);
+    while (head) {
+        TinySlabMeta *slab = (TinySlabMeta *)head;
+        head = (uintptr_t)slab->pending_next;
+        /* relaxed: as in hak_heap_give_blocks */
+        if (atomic_load_explicit(&slab->owner, memory_order_relaxed) != (uintptr_t)heap) {
+            give_notice(slab); /* meant for the owner of that time */
+            continue;
+        }
+        ss_remote_drain_to_freelist(slab, true);
+        if (slab->exhausted) {
+            unlink_slab(heap, slab);
+            link_slab(heap, slab, false);
+        }
+        if (atomic_load_explicit(&slab->used, memory_order_relaxed) == 0) slab_emptied(heap, slab);
+    }
+}
+
+/* Makes the heap's kept empty slab one of another class. Stage 0.5. */
+static TinySlabMeta *reuse_kept(struct hak_heap *heap, unsigned class_index) {
+    TinySlabMeta *slab = heap->kept;
+    if (!slab || atomic_load_explicit(&slab->used, memory_order_relaxed) != 0 || !slab_remote_is_quiet(slab))
+        return NULL;
+    heap->kept = NULL;
+    unlink_slab(heap, slab);
+    if (!hak_page_map_set(slab->base, class_index)) {
+        link_slab(heap, slab, false);
+        return NULL;
+    }
+    hak_slab_begin(slab->base, class_index);
+    hak_count(HAK_COUNT_STAGE05_OWN_EMPTY, 1);
+    return slab;
+}
+
+static TinySlabMeta *adopt(struct hak_heap *heap, unsigned class_index) {
+    if (!hak_option(HAK_OPT_ADOPT)) return NULL;
+    TinySlabMeta *slab;
+    while ((slab = hak_pool_look_for_offer(class_index))) {
+        if (!slab_claim_then_drain(slab)) continue;
+        if (atomic_load_explicit(&slab->class_index, memory_order_relaxed) == class_index) {
+            hak_count(HAK_COUNT_ADOPTED, 1);
+            return slab;
+        }
+        leave_slab(heap, slab); /* had another life in between */
+    }
+    return NULL;
+}
+
+static TinySlabMeta *new_slab(struct hak_heap *heap, unsigned class_index) {
+    struct hak_slab_run run = hak_pool_take(1, &heap->hint, true);
+    if (!run.base) return NULL;
+    if (!hak_page_map_set(run.base, class_index)) {
+        hak_pool_give(run.base, 1);
+        return NULL;
+    }
+    hak_slab_begin(run.base, class_index);
+    return hak_slab_meta_of(run.base);
+}
+
+unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void **slots, unsigned most) {
+    struct hak_heap_class *class = &heap->classes[class_index];
+    bool looked_at_pending = false;
+    unsigned wanted = most; /* slots[0] to slots[wanted - 1] are still to be filled */
+    while (wanted) {
+        TinySlabMeta *slab = class->partial;
+        if (!slab && wanted < most) break;
+        if (!slab && !looked_at_pending) {
+            looked_at_pending = true;
+            /* relaxed: a look; the exchange inside synchronises */
+            if (atomic_load_explicit(&heap->pending, memory_order_relaxed))
+                hak_heap_process_pending(heap, false);
+            continue;
+        }
+        if (!slab) {
+            slab = reuse_kept(heap, class_index);
+            if (!slab) slab = adopt(heap, class_index);
+            if (!slab) slab = new_slab(heap, class_index);
+            if (!slab) return 0;
+            link_slab(heap, slab, false);
+        }
+        wanted -= hak_slab_take(slab, slots, wanted);
+        if (!wanted || hak_slab_has_blocks(slab)) continue;
+        if (slab_remote_count_relaxed(slab) && ss_remote_drain_to_freelist(slab, false)) continue;
+        unlink_slab(heap, slab);
+        link_slab(heap, slab, true);
+    }
+    if (wanted) memmove(slots, slots + wanted, (most - wanted) * sizeof *slots);
+    return most - wanted;
+}
+
+void hak_heap_abandon_slabs(struct hak_heap *heap) {
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
+        struct hak_heap_class *class = &heap->classes[c];
+        TinySlabMeta *slab;
+        /* The exhausted ones first: leaving one may bring it back as an empty one. */
+        while ((slab = class->exhausted ? class->exhausted : class->partial)) {
+            heap->kept = NULL;
+            unlink_slab(heap, slab);
+            ss_remote_drain_to_freelist(slab, false);
+            if (atomic_load_explicit(&slab->used, memory_order_relaxed) == 0 && slab_remote_is_quiet(slab))
+                hak_slab_retire(slab);
+            else
+                leave_slab(heap, slab);
+        }
+    }
+    heap->kept = NULL;
+}

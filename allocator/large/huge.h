@@ -1,0 +1,12 @@
+/* Huge blocks: a mapping each, kept for a while when freed. */
+#ifndef HAK_HUGE_H
+#define HAK_HUGE_H
+
+#include "base/config.h"
+
+void *hak_huge_new(size_t size, size_t alignment, bool zero);
+void hak_huge_free(void *block);
+size_t hak_huge_usable(const void *block);
+void *hak_huge_resize(void *block, size_t size);
+
+#endif

@@ -1,0 +1,29 @@
+/* Blocks larger than a slab's: spans of whole slabs, and beyond 1 MiB mappings of their own. */
+#ifndef HAK_LARGE_H
+#define HAK_LARGE_H
+
+#include "superslab/superslab.h"
+
+/* `size` bytes (HAK_SMALL_MAX < size, or any size with a larger alignment than slabs give) at a
+ * multiple of `alignment`, a power of two. `hint` as for hak_pool_take. With `zero` all bytes are
+ * zero. NULL with errno ENOMEM. */
+void *hak_large_new(size_t size, size_t alignment, bool zero, struct hak_superslab **hint);
+
+/* Frees a block whose page-map entry is `kind`, HAK_KIND_SPAN or HAK_KIND_HUGE. Ends the program
+ * if the pointer is not the block's start. */
+void hak_large_free(void *block, unsigned kind);
+
+/* Bytes that may be used in such a block. */
+size_t hak_large_usable(const void *block, unsigned kind);
+
+/* The block with at least `size` usable bytes, in place or, a huge one, moved with its pages;
+ * NULL when that is not possible (the block is as it was). Shrinks what has become much too large. */
+void *hak_large_resize(void *block, unsigned kind, size_t size);
+
+/* Gives freed huge blocks that were kept for `delay` ms back to the system. */
+void hak_huge_purge(uint64_t now, uint64_t delay);
+
+void hak_large_fork_prepare(void);
+void hak_large_fork_release(void);
+
+#endif

@@ -1,0 +1,44 @@
+/* The only place that makes system calls for memory. All sizes are bytes and multiples of the
+ * page size; every function may be called by any thread. */
+#ifndef HAK_OS_H
+#define HAK_OS_H
+
+#include "base/config.h"
+
+/* Bytes of a page, found at start-up: 4,096, 16,384 or 65,536. */
+size_t hak_os_page_size(void);
+
+/* Address space without memory behind it (PROT_NONE), at a multiple of `alignment`; NULL when the
+ * system has none. */
+void *hak_os_reserve(size_t size, size_t alignment);
+
+/* Makes a part of a reserved range readable and writable; false with errno ENOMEM. */
+bool hak_os_commit(void *address, size_t size);
+
+/* Readable and writable zero pages at a multiple of `alignment`; NULL with errno ENOMEM. */
+void *hak_os_map(size_t size, size_t alignment);
+
+/* Like hak_os_map, not counted against the commit limit: for tables of which little is touched. */
+void *hak_os_map_sparse(size_t size);
+
+void hak_os_unmap(void *address, size_t size);
+
+/* Grows or shrinks a mapping, moving it only if `may_move`; NULL when that can't be done. A moved
+ * mapping is aligned to HAK_SLAB_SIZE. */
+void *hak_os_remap(void *address, size_t old_size, size_t new_size, bool may_move);
+
+/* Gives the pages back; the range stays mapped and reads as zeros. */
+void hak_os_purge(void *address, size_t size);
+
+/* Memory of the allocator's own, zeroed, cut from large pieces and never given back, at a
+ * multiple of `alignment` (at most HAK_SLAB_SIZE); NULL with errno ENOMEM. */
+void *hak_os_meta(size_t size, size_t alignment);
+
+/* Milliseconds of a coarse monotonic clock; costs a few nanoseconds, resolution up to 10 ms. */
+uint64_t hak_os_now_ms(void);
+
+/* Around fork: hold and release this layer's lock. */
+void hak_os_fork_prepare(void);
+void hak_os_fork_release(void);
+
+#endif

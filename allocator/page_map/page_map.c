@@ -1,0 +1,65 @@
+/* Both forms of the page map. */
+#include "page_map/page_map.h"
+#include "base/options.h"
+#include "os/os.h"
+
+#include <errno.h>
+
+#define LEAF_BITS  16u /* a leaf covers 4 GiB */
+#define LEAF_UNITS ((size_t)1 << LEAF_BITS)
+
+struct hak_page_map hak_page_map;
+static _Atomic(_Atomic uint8_t *) leaves[HAK_PAGE_MAP_UNITS >> LEAF_BITS];
+
+bool hak_page_map_init(void) {
+    if (hak_option(HAK_OPT_PAGE_MAP) != 1) return true;
+    void *flat = hak_os_map_sparse(HAK_PAGE_MAP_UNITS);
+    if (flat) {
+        hak_page_map.flat = flat;
+        hak_page_map.limit = HAK_PAGE_MAP_UNITS;
+    }
+    return true;
+}
+
+static _Atomic uint8_t *leaf_of(size_t unit, bool make) {
+    _Atomic(_Atomic uint8_t *) *slot = &leaves[unit >> LEAF_BITS];
+    /* acquire: pairs with the release below, so that the leaf's zeros are seen */
+    _Atomic uint8_t *leaf = atomic_load_explicit(slot, memory_order_acquire);
+    if (leaf || !make) return leaf;
+    _Atomic uint8_t *fresh = hak_os_map_sparse(LEAF_UNITS);
+    if (!fresh) return NULL;
+    /* release publishes the leaf; acquire takes over the one of a thread that was faster */
+    if (atomic_compare_exchange_strong_explicit(slot, &leaf, fresh, memory_order_acq_rel,
+                                                memory_order_acquire))
+        return fresh;
+    hak_os_unmap((void *)fresh, LEAF_UNITS);
+    return leaf;
+}
+
+bool hak_page_map_set(const void *address, unsigned kind) {
+    size_t unit = (uintptr_t)address >> HAK_SLAB_SHIFT;
+    _Atomic uint8_t *entry;
+    if (unit < hak_page_map.limit) {
+        entry = &hak_page_map.flat[unit];
+    } else {
+        _Atomic uint8_t *leaf = unit < HAK_PAGE_MAP_UNITS ? leaf_of(unit, true) : NULL;
+        if (!leaf) {
+            errno = ENOMEM;
+            return false;
+        }
+        entry = &leaf[unit & (LEAF_UNITS - 1)];
+    }
+    /* relaxed: a reader holds a block from there, and its hand-over is what orders */
+    atomic_store_explicit(entry, (uint8_t)kind, memory_order_relaxed);
+    return true;
+}
+
+unsigned hak_page_map_get(const void *address) {
+    size_t unit = (uintptr_t)address >> HAK_SLAB_SHIFT;
+    if (unit < hak_page_map.limit)
+        return atomic_load_explicit(&hak_page_map.flat[unit], memory_order_relaxed);
+    if (unit >= HAK_PAGE_MAP_UNITS) return HAK_KIND_NONE;
+    _Atomic uint8_t *leaf = leaf_of(unit, false);
+    return leaf ? atomic_load_explicit(&leaf[unit & (LEAF_UNITS - 1)], memory_order_relaxed)
+                : HAK_KIND_NONE;
+}

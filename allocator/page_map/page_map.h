@@ -1,0 +1,38 @@
+/* The page map: from an address to what lies there, one byte for every 64 KiB of address space.
+ *
+ * Flat: one sparse mapping that covers the whole user address space, so that looking up is one
+ * load. Where so much address space can't be had (ulimit -v, strict overcommit) a two-level table
+ * takes its place; `limit` is then 0, which sends every look-up of the fast path down its slow one.
+ *
+ * An entry is written before the first block that lies there is handed out, and reset after the
+ * last one came home, so that whoever holds a block may read its entry without synchronising. */
+#ifndef HAK_PAGE_MAP_H
+#define HAK_PAGE_MAP_H
+
+#include "base/config.h"
+
+#include <stdatomic.h>
+
+#if defined(__aarch64__)
+#define HAK_ADDRESS_BITS 48u
+#else
+#define HAK_ADDRESS_BITS 47u
+#endif
+#define HAK_PAGE_MAP_UNITS ((size_t)1 << (HAK_ADDRESS_BITS - HAK_SLAB_SHIFT))
+
+struct hak_page_map {
+    _Atomic uint8_t *flat; /* HAK_PAGE_MAP_UNITS entries, or NULL */
+    size_t limit;          /* units that `flat` covers: all or none */
+};
+extern struct hak_page_map hak_page_map;
+
+/* Sets the map up; false when not even the second level can be had. Called once. */
+bool hak_page_map_init(void);
+
+/* Marks the unit in which `address` lies. False with errno ENOMEM when the table can't grow. */
+bool hak_page_map_set(const void *address, unsigned kind);
+
+/* The kind at an address, any value at all being allowed; HAK_KIND_NONE for what isn't ours. */
+unsigned hak_page_map_get(const void *address);
+
+#endif

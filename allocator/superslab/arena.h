@@ -1,0 +1,11 @@
+/* The page arena: address space reserved in large pieces, handed out as SuperSlabs. */
+#ifndef HAK_ARENA_H
+#define HAK_ARENA_H
+
+#include "superslab/superslab.h"
+
+/* The next SuperSlab's region: HAK_SUPERSLAB_SIZE bytes, aligned so, zeroed; NULL with errno
+ * ENOMEM. The caller holds the pool's lock. */
+char *hak_arena_region(void);
+
+#endif

@@ -1,0 +1,290 @@
+/* The shared pool: which slabs of which SuperSlab are free, or wait for an owner. */
+#include "superslab/superslab.h"
+#include "superslab/arena.h"
+#include "superslab/hint_bitmap.h"
+#include "base/counters.h"
+#include "base/diag.h"
+#include "os/os.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#define ALL_FREE 0xfffffffeu /* every slab but the header's */
+
+/* A SuperSlab with free slabs is in the bitmap of the longest run of them, rounded down to a power
+ * of two: 1, 2, 4, 8, 16. One without is in none. */
+#define CATEGORIES    5u
+#define CATEGORY_NONE CATEGORIES
+
+static struct hak_hint_bitmap with_free[CATEGORIES];
+static struct hak_hint_bitmap with_dirty;
+static struct hak_hint_bitmap with_offer[HAK_CLASS_MAX + 1];
+
+static struct hak_superslab *_Atomic superslabs[HAK_SUPERSLAB_MAX];
+static _Atomic uint32_t superslab_count;
+static pthread_mutex_t grow_lock = PTHREAD_MUTEX_INITIALIZER;
+
+uint32_t hak_pool_superslabs(void) {
+    /* acquire: pairs with the release in grow(), so that the table's entries below are seen */
+    return atomic_load_explicit(&superslab_count, memory_order_acquire);
+}
+
+static struct hak_superslab *superslab_at(int64_t id) {
+    return atomic_load_explicit(&superslabs[id], memory_order_relaxed);
+}
+
+/* Bits at which a run of `count` set bits starts. */
+static uint32_t run_starts(uint32_t mask, unsigned count) {
+    unsigned have = 1;
+    while (have < count) {
+        unsigned step = count - have < have ? count - have : have;
+        mask &= mask >> step;
+        have += step;
+    }
+    return mask;
+}
+
+static unsigned category_of(uint32_t free) {
+    if (!free) return CATEGORY_NONE;
+    unsigned category = 0;
+    while (category + 1 < CATEGORIES && run_starts(free, 2u << category)) category++;
+    return category;
+}
+
+/* Puts a SuperSlab into the bitmap where its free slabs belong. Two threads may do so at once and
+ * leave it in a wrong one; the next who finds it there puts that right. */
+static void file(struct hak_superslab *ss) {
+    for (;;) {
+        /* acquire, acq_rel: the mask is read after a thread that filed before has read it */
+        uint32_t free = atomic_load_explicit(&ss->free, memory_order_acquire);
+        unsigned now = category_of(free);
+        if (atomic_load_explicit(&ss->category, memory_order_acquire) != now) {
+            unsigned old = atomic_exchange_explicit(&ss->category, now, memory_order_acq_rel);
+            if (old != now) {
+                if (old < CATEGORIES) hak_hint_clear(&with_free[old], ss->id);
+                if (now < CATEGORIES) hak_hint_set(&with_free[now], ss->id);
+            }
+        }
+        if (atomic_load_explicit(&ss->free, memory_order_acquire) == free) return;
+    }
+}
+
+/* A SuperSlab was found in bitmap `category` and could not serve. */
+static void refile(struct hak_superslab *ss, unsigned category) {
+    file(ss);
+    unsigned right = atomic_load_explicit(&ss->category, memory_order_acquire);
+    if (right == category) return;
+    hak_hint_clear(&with_free[category], ss->id);
+    right = atomic_load_explicit(&ss->category, memory_order_acquire);
+    if (right < CATEGORIES) hak_hint_set(&with_free[right], ss->id);
+}
+
+static uint32_t run_mask(unsigned first, unsigned count) {
+    return (count >= 32 ? ~(uint32_t)0 : (((uint32_t)1 << count) - 1)) << first;
+}
+
+/* Takes `count` slabs of a SuperSlab, or returns NULL. */
+static char *take_from(struct hak_superslab *ss, unsigned count, bool *zeroed) {
+    uint32_t free = atomic_load_explicit(&ss->free, memory_order_relaxed);
+    for (;;) {
+        uint32_t starts = run_starts(free, count);
+        if (!starts) return NULL;
+        unsigned first = (unsigned)__builtin_ctz(starts);
+        uint32_t mask = run_mask(first, count);
+        /* acquire: all that the last user of these slabs did to them lies before */
+        if (atomic_compare_exchange_weak_explicit(&ss->free, &free, free & ~mask, memory_order_acquire,
+                                                  memory_order_relaxed)) {
+            uint32_t dirty = atomic_load_explicit(&ss->dirty, memory_order_relaxed) & mask;
+            if (dirty) atomic_fetch_and_explicit(&ss->dirty, ~mask, memory_order_relaxed);
+            *zeroed = !dirty;
+            file(ss);
+            uintptr_t base = (uintptr_t)ss & ~(uintptr_t)(HAK_SUPERSLAB_SIZE - 1);
+            return (char *)(base + ((uintptr_t)first << HAK_SLAB_SHIFT));
+        }
+    }
+}
+
+static char *take_from_any(unsigned count, bool *zeroed, struct hak_superslab **served) {
+    unsigned lowest = 0; /* the first category that may have so long a run */
+    while ((2u << lowest) <= count) lowest++;
+    uint32_t total = hak_pool_superslabs();
+    for (unsigned category = lowest; category < CATEGORIES; category++) {
+        uint32_t start = 0;
+        /* In the category of `count` rounded down not every member fits: bound the search. */
+        for (unsigned tries = 0; tries < 16; tries++) {
+            int64_t id = hak_hint_find(&with_free[category], start, total);
+            if (id < 0) break;
+            struct hak_superslab *ss = superslab_at(id);
+            char *base = take_from(ss, count, zeroed);
+            if (base) {
+                *served = ss;
+                return base;
+            }
+            refile(ss, category);
+            start = (uint32_t)id + 1;
+        }
+    }
+    return NULL;
+}
+
+static struct hak_superslab *grow(void) {
+    pthread_mutex_lock(&grow_lock);
+    uint32_t id = atomic_load_explicit(&superslab_count, memory_order_relaxed);
+    char *region = id < HAK_SUPERSLAB_MAX ? hak_arena_region() : NULL;
+    struct hak_superslab *ss = NULL;
+    if (region) {
+        ss = hak_superslab_of(region);
+        ss->id = id;
+        atomic_store_explicit(&ss->category, CATEGORY_NONE, memory_order_relaxed);
+        atomic_store_explicit(&ss->free, ALL_FREE, memory_order_relaxed);
+        atomic_store_explicit(&superslabs[id], ss, memory_order_relaxed);
+        /* release: whoever sees the new count sees the entry and the header */
+        atomic_store_explicit(&superslab_count, id + 1, memory_order_release);
+        hak_count(HAK_COUNT_STAGE3_NEW, 1);
+    }
+    pthread_mutex_unlock(&grow_lock);
+    if (!ss) errno = ENOMEM;
+    return ss;
+}
+
+struct hak_slab_run hak_pool_take(unsigned count, struct hak_superslab **hint, bool may_grow) {
+    struct hak_slab_run run = {.base = NULL, .zeroed = false};
+    if (*hint) {
+        run.base = take_from(*hint, count, &run.zeroed);
+        if (run.base) {
+            hak_count(HAK_COUNT_STAGE0_HINT, 1);
+            return run;
+        }
+    }
+    run.base = take_from_any(count, &run.zeroed, hint);
+    if (run.base) {
+        hak_count(HAK_COUNT_STAGE2_SHARED, 1);
+        return run;
+    }
+    while (may_grow) {
+        struct hak_superslab *ss = grow();
+        if (!ss) break;
+        /* Not yet in a bitmap: nobody else can have taken from it but by its id as a hint. */
+        run.base = take_from(ss, count, &run.zeroed);
+        if (!run.base) continue;
+        *hint = ss;
+        break;
+    }
+    return run;
+}
+
+bool hak_pool_extend(char *base, unsigned count, unsigned wanted) {
+    struct hak_superslab *ss = hak_superslab_of(base);
+    unsigned first = (unsigned)((uintptr_t)base >> HAK_SLAB_SHIFT) & (HAK_SUPERSLAB_SLABS - 1);
+    if (first + wanted > HAK_SUPERSLAB_SLABS) return false;
+    uint32_t mask = run_mask(first + count, wanted - count);
+    uint32_t free = atomic_load_explicit(&ss->free, memory_order_relaxed);
+    do {
+        if ((free & mask) != mask) return false;
+        /* acquire: as in take_from */
+    } while (!atomic_compare_exchange_weak_explicit(&ss->free, &free, free & ~mask, memory_order_acquire,
+                                                    memory_order_relaxed));
+    atomic_fetch_and_explicit(&ss->dirty, ~mask, memory_order_relaxed);
+    file(ss);
+    return true;
+}
+
+void hak_pool_give(char *base, unsigned count) {
+    struct hak_superslab *ss = hak_superslab_of(base);
+    unsigned first = (unsigned)((uintptr_t)base >> HAK_SLAB_SHIFT) & (HAK_SUPERSLAB_SLABS - 1);
+    uint32_t mask = run_mask(first, count);
+    if (!atomic_load_explicit(&ss->dirty, memory_order_relaxed))
+        atomic_store_explicit(&ss->dirty_since, hak_os_now_ms(), memory_order_relaxed);
+    atomic_fetch_or_explicit(&ss->dirty, mask, memory_order_relaxed);
+    /* release: the next taker's acquire sees all that was done to the slabs, the dirty bits too */
+    uint32_t old = atomic_fetch_or_explicit(&ss->free, mask, memory_order_release);
+    if (old & mask)
+        hak_fatal("hakmem: slab %p was given back twice; the heap is corrupt\n", (void *)base);
+    file(ss);
+    hak_hint_set(&with_dirty, ss->id);
+}
+
+void hak_pool_offer(TinySlabMeta *slab) {
+    /* From the metadata's own address: the slab may be anybody's by now. */
+    struct hak_superslab *ss = (struct hak_superslab *)((uintptr_t)slab & ~(uintptr_t)4095);
+    unsigned class_index = atomic_load_explicit(&slab->class_index, memory_order_relaxed);
+    hak_hint_set(&with_offer[class_index], ss->id);
+}
+
+TinySlabMeta *hak_pool_look_for_offer(unsigned class_index) {
+    struct hak_hint_bitmap *offers = &with_offer[class_index];
+    uint32_t total = hak_pool_superslabs();
+    for (;;) {
+        int64_t id = hak_hint_find(offers, 0, total);
+        if (id < 0) return NULL;
+        /* Cleared before the slabs are looked at: an offer that comes later sets it again. */
+        hak_hint_clear(offers, (uint32_t)id);
+        struct hak_superslab *ss = superslab_at(id);
+        TinySlabMeta *found = NULL;
+        for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS - 1; i++) {
+            TinySlabMeta *slab = &ss->slabs[i];
+            if (atomic_load_explicit(&slab->owner, memory_order_acquire) != HAK_OWNER_ABANDONED ||
+                atomic_load_explicit(&slab->class_index, memory_order_relaxed) != class_index)
+                continue;
+            if (found) { /* there is one more: others should find it */
+                hak_hint_set(offers, (uint32_t)id);
+                break;
+            }
+            found = slab;
+        }
+        if (found) return found;
+    }
+}
+
+static void purge_superslab(struct hak_superslab *ss, uint64_t now, uint64_t delay) {
+    uint64_t since = atomic_load_explicit(&ss->dirty_since, memory_order_relaxed);
+    if (now < since + delay) return;
+    /* Taken out of the free ones while their pages go, so that nobody is given them meanwhile. */
+    uint32_t free = atomic_load_explicit(&ss->free, memory_order_relaxed), mask;
+    do {
+        mask = free & atomic_load_explicit(&ss->dirty, memory_order_relaxed);
+        if (!mask) break;
+    } while (!atomic_compare_exchange_weak_explicit(&ss->free, &free, free & ~mask, memory_order_acquire,
+                                                    memory_order_relaxed));
+    hak_hint_clear(&with_dirty, ss->id);
+    if (!mask) {
+        if (atomic_load_explicit(&ss->dirty, memory_order_relaxed)) hak_hint_set(&with_dirty, ss->id);
+        return;
+    }
+    char *base = (char *)((uintptr_t)ss & ~(uintptr_t)(HAK_SUPERSLAB_SIZE - 1));
+    for (uint32_t rest = mask; rest;) {
+        unsigned first = (unsigned)__builtin_ctz(rest);
+        unsigned count = 0;
+        while (first + count < HAK_SUPERSLAB_SLABS && (rest >> (first + count) & 1u)) count++;
+        hak_os_purge(base + ((size_t)first << HAK_SLAB_SHIFT), (size_t)count << HAK_SLAB_SHIFT);
+        hak_count(HAK_COUNT_PURGED_SLABS, count);
+        rest &= ~run_mask(first, count);
+    }
+    atomic_fetch_and_explicit(&ss->dirty, ~mask, memory_order_relaxed);
+    /* release: whoever takes them next sees them clean */
+    atomic_fetch_or_explicit(&ss->free, mask, memory_order_release);
+    file(ss);
+    if (atomic_load_explicit(&ss->dirty, memory_order_relaxed)) {
+        atomic_store_explicit(&ss->dirty_since, now, memory_order_relaxed);
+        hak_hint_set(&with_dirty, ss->id);
+    }
+}
+
+void hak_pool_purge(uint64_t now, uint64_t delay, unsigned most) {
+    static _Atomic uint32_t cursor; /* where the last call stopped; only a hint */
+    uint32_t total = hak_pool_superslabs();
+    uint32_t start = atomic_load_explicit(&cursor, memory_order_relaxed);
+    for (unsigned i = 0; i < most; i++) {
+        int64_t id = hak_hint_find(&with_dirty, start, total);
+        if (id < 0) {
+            start = 0;
+            break;
+        }
+        purge_superslab(superslab_at(id), now, delay);
+        start = (uint32_t)id + 1;
+    }
+    atomic_store_explicit(&cursor, start, memory_order_relaxed);
+}
+
+void hak_pool_fork_prepare(void) { pthread_mutex_lock(&grow_lock); }
+void hak_pool_fork_release(void) { pthread_mutex_unlock(&grow_lock); }

@@ -1,0 +1,111 @@
+/* SuperSlabs: 2 MiB regions at multiples of 2 MiB, cut into 32 slabs of 64 KiB.
+ *
+ *   0        64 KiB    128 KiB                                            2 MiB
+ *   +--------+---------+---------+---------+--- ... ---+---------+---------+
+ *   | header | slab 1  | slab 2  |  a span of 3 slabs  |  free   | slab 31 |
+ *   +--------+---------+---------+---------+--- ... ---+---------+---------+
+ *
+ * The header is one page of 4 KiB somewhere in slab 0 (where exactly depends on the address, so
+ * that the headers of many SuperSlabs don't share cache sets): what is free, and the metadata of
+ * each slab in two cache lines of its own. The rest of slab 0 is never touched.
+ *
+ * A SuperSlab's slabs may belong to different size classes and owners. Regions come from the page
+ * arena and stay SuperSlabs for ever: only the pages of free slabs are given back, so that a
+ * header may be looked at by anyone at any time. */
+#ifndef HAK_SUPERSLAB_H
+#define HAK_SUPERSLAB_H
+
+#include "base/config.h"
+
+#include <stdatomic.h>
+
+/* What is known of one slab. The owner's line is touched by the slab's owner alone (`used` may be
+ * read by others while the slab has none); the other line is everyone's. */
+typedef struct TinySlabMeta {
+    /* -- the owner's cache line -- */
+    _Atomic(void *) freelist;      /* blocks that came home, linked through their first word */
+    char *base;                    /* the slab's first byte */
+    struct TinySlabMeta *next;     /* in the owner's list of its slabs with blocks to give out, */
+    struct TinySlabMeta *previous; /* or in that of its exhausted ones */
+    uint32_t bump;                 /* bytes from base: what lies beyond was never handed out */
+    uint32_t limit;                /* bytes from base: where the last whole block ends */
+    uint32_t block_size;           /* bytes */
+    _Atomic uint32_t used;         /* blocks that are out: with the program, in magazines, in
+                                      the depot, or in the remote queue */
+    bool exhausted;                /* which of the two lists it is in */
+    char unused_owner[15];
+
+    /* -- the others' cache line -- */
+    _Atomic uintptr_t owner;          /* HAK_OWNER_NONE, HAK_OWNER_ABANDONED, or a thread heap */
+    _Atomic uint64_t remote;          /* the remote queue: see slab_freelist_atomic.h */
+    struct TinySlabMeta *pending_next; /* in the owner's list of slabs with a remote queue */
+    _Atomic uint32_t class_index;     /* size class; in the first slab of a span, its slabs */
+    char unused_others[36];
+} TinySlabMeta;
+
+_Static_assert(sizeof(TinySlabMeta) == 2 * HAK_CACHE_LINE, "a slab's metadata is two cache lines");
+
+#define HAK_OWNER_NONE      ((uintptr_t)0) /* not in use as a slab */
+#define HAK_OWNER_ABANDONED ((uintptr_t)1) /* blocks are out, and no thread owns it */
+#define HAK_OWNER_SPAN      ((uintptr_t)2) /* the first slab of a span */
+
+struct hak_superslab {
+    uint32_t id;               /* dense, from 0 in order of birth */
+    _Atomic uint32_t free;     /* bit i: slab i is free; bit 0 is never set */
+    _Atomic uint32_t dirty;    /* bit i: slab i is free and may have pages behind it */
+    _Atomic uint32_t category; /* which bitmap of the pool it is in */
+    _Atomic uint64_t dirty_since; /* ms: when the oldest dirty slab may have become free */
+    char unused[104];
+    TinySlabMeta slabs[HAK_SUPERSLAB_SLABS - 1]; /* of slab 1 to 31 */
+};
+
+_Static_assert(sizeof(struct hak_superslab) == 4096, "a SuperSlab's header is one page of 4 KiB");
+
+/* The header of the SuperSlab in which an address of a slab or span lies. */
+HAK_INLINE struct hak_superslab *hak_superslab_of(const void *address) {
+    uintptr_t base = (uintptr_t)address & ~(uintptr_t)(HAK_SUPERSLAB_SIZE - 1);
+    uintptr_t colour = (base >> HAK_SUPERSLAB_SHIFT) & 15u;
+    return (struct hak_superslab *)(base + colour * 4096u);
+}
+
+/* The metadata of the slab in which an address lies; slab 1 to 31. */
+HAK_INLINE TinySlabMeta *hak_slab_meta_of(const void *address) {
+    unsigned index = (unsigned)((uintptr_t)address >> HAK_SLAB_SHIFT) & (HAK_SUPERSLAB_SLABS - 1);
+    return &hak_superslab_of(address)->slabs[index - 1];
+}
+
+/* Slabs that were got from the pool. */
+struct hak_slab_run {
+    char *base;  /* NULL: no memory, errno is ENOMEM */
+    bool zeroed; /* the pages read as zeros */
+};
+
+/* Takes `count` (1 to 31) neighbouring free slabs. `hint`, a SuperSlab or NULL, is tried first and
+ * set to the one that served; `zeroed` tells whether they need clearing. Lock-free but for a new
+ * SuperSlab, for which `grow` asks. */
+struct hak_slab_run hak_pool_take(unsigned count, struct hak_superslab **hint, bool grow);
+
+/* Gives back slabs that were taken, whole or in part. Their metadata must say HAK_OWNER_NONE. */
+void hak_pool_give(char *base, unsigned count);
+
+/* Takes the free slabs that follow a run of `count` at `base`, up to `wanted` in all; false when
+ * not all of them are free. */
+bool hak_pool_extend(char *base, unsigned count, unsigned wanted);
+
+/* Lists of slabs without an owner, by class: a member is a SuperSlab that may have one. */
+void hak_pool_offer(TinySlabMeta *slab);
+/* A slab of the class that has no owner; NULL if none is found. The caller has still to claim it,
+ * and calls again if that fails. */
+TinySlabMeta *hak_pool_look_for_offer(unsigned class_index);
+
+/* Gives the pages of slabs that have been free for `delay` ms back to the system; looks at no
+ * more than `most` SuperSlabs. */
+void hak_pool_purge(uint64_t now, uint64_t delay, unsigned most);
+
+/* SuperSlabs that exist. */
+uint32_t hak_pool_superslabs(void);
+
+void hak_pool_fork_prepare(void);
+void hak_pool_fork_release(void);
+
+#endif
