@@ -1,0 +1,131 @@
+/* The JSON object of a result, as docs/driver-interface.md describes it. */
+#include "wl_report.h"
+
+#include <inttypes.h>
+
+#include "wl_fail.h"
+
+static void add_string(wl_text *text, const char *name, const char *value) {
+    wl_text_add(text, "\"%s\": ", name);
+    wl_text_add_json_string(text, value);
+}
+
+static void add_arguments(const wl_arg_table *table, wl_text *text) {
+    const char *separator = "";
+    wl_text_add(text, "  \"arguments\": {");
+    for (size_t i = 0; i < table->arg_count; i++) {
+        const wl_arg *arg = &table->args[i];
+        if (arg->unused)
+            continue;
+        wl_text_add(text, "%s\"%s\": ", separator, arg->name);
+        separator = ", ";
+        switch (arg->kind) {
+        case WL_ARG_FLAG:
+            wl_text_add(text, *(const bool *)arg->target ? "true" : "false");
+            break;
+        case WL_ARG_NUMBER:
+            wl_text_add(text, "%" PRIu64, *(const uint64_t *)arg->target);
+            break;
+        case WL_ARG_SECONDS:
+            wl_text_add(text, "%.10g", *(const double *)arg->target);
+            break;
+        case WL_ARG_TEXT:
+            wl_text_add_json_string(text, *(const char *const *)arg->target);
+            break;
+        }
+    }
+    wl_text_add(text, "},\n");
+}
+
+static void add_provider(const wl_provider *provider, wl_text *text) {
+    wl_text_add(text, "  \"provider\": {");
+    add_string(text, "name", provider->name);
+    wl_text_add(text, ", ");
+    add_string(text, "version", provider->has_version ? provider->version : NULL);
+    wl_text_add(text, ",\n    ");
+    add_string(text, "path", provider->parts[WL_PART_MALLOC]);
+    wl_text_add(text, ",\n    ");
+    add_string(text, "build_id", provider->build_id[0] == '\0' ? NULL : provider->build_id);
+    wl_text_add(text, ", \"complete\": %s,\n    \"parts\": {",
+                provider->complete ? "true" : "false");
+    for (int part = 0; part < WL_PARTS; part++) {
+        wl_text_add(text, part == 0 ? "" : ",\n      ");
+        add_string(text, wl_part_names[part], provider->parts[part]);
+    }
+    wl_text_add(text, "}},\n");
+}
+
+static void add_phases(const wl_result *result, wl_text *text) {
+    wl_text_add(text, "  \"phases\": [");
+    for (unsigned i = 0; i < result->phase_count; i++) {
+        const wl_phase *phase = &result->phases[i];
+        wl_text_add(text,
+                    "%s\n    {\"name\": \"%s\", \"operations\": %" PRIu64
+                    ", \"wall_seconds\": %.9f, \"cpu_seconds\": %.9f, \"ops_per_second\": %.1f, "
+                    "\"rss_bytes\": %" PRIu64 ", \"minor_faults\": %" PRIu64 "}",
+                    i == 0 ? "" : ",", phase->name, phase->operations, phase->wall_seconds,
+                    phase->cpu_seconds, wl_rate(phase->operations, phase->wall_seconds),
+                    phase->rss_bytes, phase->minor_faults);
+    }
+    wl_text_add(text, "],\n");
+}
+
+/* A kind of call that was never sampled has no times: null, not 0. */
+static void add_times(const char *name, const wl_times *times, wl_text *text) {
+    wl_text_add(text, "    \"%s\": {\"samples\": %" PRIu64, name, times->samples);
+    if (times->samples == 0)
+        wl_text_add(text, ", \"p50\": null, \"p99\": null, \"p999\": null, \"max\": null}");
+    else
+        wl_text_add(text, ", \"p50\": %.2f, \"p99\": %.2f, \"p999\": %.2f, \"max\": %.2f}",
+                    times->p50, times->p99, times->p999, times->max);
+}
+
+void wl_write_json(const wl_summary *summary, wl_text *text) {
+    const wl_result *result = summary->result;
+    wl_text_add(text, "{\n  \"schema\": \"hakmem-driver\", \"schema_version\": 1,\n  ");
+    add_string(text, "workload", wl_program());
+    wl_text_add(text, ", ");
+    add_string(text, "variant", wl_build_variant);
+    wl_text_add(text, ",\n  ");
+    add_string(text, "compiler", wl_build_compiler);
+    wl_text_add(text, ", ");
+    add_string(text, "flags", wl_build_flags);
+    wl_text_add(text, ",\n  \"cores\": %u,\n", summary->cores);
+    add_arguments(result->args, text);
+    wl_text_add(text, "  \"mode\": \"%s\",\n", result->common->none ? "none" : "allocator");
+    add_provider(summary->provider, text);
+    wl_text_add(text, "  \"operations\": %" PRIu64 ", ", summary->operations);
+    if (result->has_checksum)
+        wl_text_add(text, "\"checksum\": \"0x%016" PRIx64 "\",\n", result->checksum);
+    else
+        wl_text_add(text, "\"checksum\": null,\n");
+    wl_text_add(text,
+                "  \"wall_seconds\": %.9f, \"cpu_user_seconds\": %.6f, "
+                "\"cpu_system_seconds\": %.6f, \"ops_per_second\": %.1f,\n",
+                summary->wall_seconds, summary->cpu_user_seconds, summary->cpu_system_seconds,
+                wl_rate(summary->operations, summary->wall_seconds));
+    wl_text_add(text,
+                "  \"peak_rss_bytes\": %" PRIu64 ", \"end_rss_bytes\": %" PRIu64
+                ", \"rss_halves_bytes\": [%" PRIu64 ", %" PRIu64 "],\n",
+                summary->memory.peak_bytes, summary->memory.resident_bytes, summary->rss_halves[0],
+                summary->rss_halves[1]);
+    wl_text_add(text, "  \"minor_faults\": %" PRIu64 ", \"major_faults\": %" PRIu64 ",\n",
+                summary->minor_faults, summary->major_faults);
+    add_phases(result, text);
+    if (result->latency == NULL) {
+        wl_text_add(text, "  \"latency\": null,\n");
+    } else {
+        wl_text_add(text,
+                    "  \"latency\": {\"unit\": \"ns\", \"sample_every\": %d, \"clock_ns\": %.2f,\n",
+                    WL_SAMPLE_EVERY, summary->clock_ns);
+        add_times("malloc", &summary->malloc_times, text);
+        wl_text_add(text, ",\n");
+        add_times("free", &summary->free_times, text);
+        wl_text_add(text, "},\n");
+    }
+    if (result->common->check)
+        wl_text_add(text, "  \"check\": {\"blocks\": %" PRIu64 ", \"errors\": 0}\n}\n",
+                    result->blocks_checked);
+    else
+        wl_text_add(text, "  \"check\": null\n}\n");
+}

@@ -1,0 +1,37 @@
+/* The times of single malloc and free calls: which calls are timed, and a histogram for each kind.
+ */
+#include "wl_latency.h"
+
+#include <math.h>
+
+void wl_histogram_merge(wl_histogram *into, const wl_histogram *from) {
+    into->samples += from->samples;
+    if (from->max_ticks > into->max_ticks)
+        into->max_ticks = from->max_ticks;
+    for (unsigned i = 0; i < WL_LATENCY_BUCKETS; i++)
+        into->counts[i] += from->counts[i];
+}
+
+static double bucket_middle(unsigned bucket) {
+    if (bucket < WL_LATENCY_STEPS)
+        return (double)bucket;
+    unsigned shift = bucket / WL_LATENCY_STEPS - 1;
+    double width = (double)(UINT64_C(1) << shift);
+    double start = (double)(WL_LATENCY_STEPS + bucket % WL_LATENCY_STEPS) * width;
+    return start + (width - 1.0) / 2.0; /* the bucket holds whole ticks start to start+width-1 */
+}
+
+double wl_histogram_quantile(const wl_histogram *histogram, double quantile) {
+    if (histogram->samples == 0)
+        return 0.0;
+    double rank = ceil(quantile * (double)histogram->samples);
+    uint64_t wanted = rank < 1.0 ? 1 : (uint64_t)rank;
+    uint64_t seen = 0;
+    double max = (double)histogram->max_ticks;
+    for (unsigned i = 0; i < WL_LATENCY_BUCKETS; i++) {
+        seen += histogram->counts[i];
+        if (seen >= wanted)
+            return fmin(bucket_middle(i), max);
+    }
+    return max;
+}
