@@ -37,14 +37,16 @@ SANITIZE_asan    := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 SANITIZE_tsan    := -fsanitize=thread
 SANITIZE := $(SANITIZE_$(VARIANT))
 
-# The allocator is not instrumented by AddressSanitizer: it reads and writes links in freed
+# The interposed names are never instrumented: they are called before a sanitizer's runtime is
+# ready. The rest of the allocator is not instrumented by AddressSanitizer: it reads and writes links in freed
 # blocks, which it has itself declared poisoned so that the program's use of them is reported.
-ALLOC_SANITIZE_asan := -DHAKMEM_ASAN=1
-ALLOC_SANITIZE_tsan := -fsanitize=thread
+ALLOC_SANITIZE_asan := -DHAKMEM_SANITIZED=1 -DHAKMEM_ASAN=1
+ALLOC_SANITIZE_tsan := -DHAKMEM_SANITIZED=1 -DHAKMEM_WRAP=1 -fsanitize=thread
 ALLOC_FLAGS := $(COMMON) $(NO_BUILTIN) -fvisibility=hidden -ftls-model=initial-exec \
                -fasynchronous-unwind-tables -fno-semantic-interposition $(ALLOC_SANITIZE_$(VARIANT))
 DRIVER_FLAGS := $(COMMON) $(NO_BUILTIN) -Iworkloads/common $(SANITIZE)
-TEST_FLAGS := $(COMMON) $(NO_BUILTIN) -Iallocator -Iallocator/include -Itests/c $(SANITIZE)
+TEST_FLAGS := $(COMMON) $(NO_BUILTIN) -Iallocator -Iallocator/include -Itests/c $(SANITIZE) \
+              $(filter -D%,$(ALLOC_SANITIZE_$(VARIANT)))
 
 COMPILER_NAME := $(shell $(CC) --version 2>/dev/null | head -n 1 | grep -q clang && echo clang || echo gcc)
 COMPILER := $(COMPILER_NAME) $(shell $(CC) -dumpfullversion -dumpversion 2>/dev/null)
@@ -110,7 +112,7 @@ $(OUT)/flags: force
 
 $(OUT)/obj/allocator/%.o: allocator/%.c $(OUT)/flags Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALLOC_FLAGS) -Iallocator -Iallocator/include $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(CC) $(if $(findstring /interpose/,$<),$(filter-out -fsanitize=%,$(ALLOC_FLAGS)),$(ALLOC_FLAGS)) -Iallocator -Iallocator/include $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 $(OUT)/obj/workloads/%.o: workloads/%.c $(OUT)/flags Makefile
 	@mkdir -p $(@D)
 	$(CC) $(DRIVER_FLAGS) $(DRIVER_DEFINES) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
@@ -126,12 +128,16 @@ $(OUT)/libhakmem.a: $(ALLOC_OBJ)
 	$(AR) rcs $@ $^
 
 # A sanitizer's runtime brings a malloc of its own; only one in the program itself comes before it.
+# ThreadSanitizer's has to keep its own, too: there the linker leads the program's calls to ours.
+WRAPPED := malloc free calloc realloc reallocarray aligned_alloc memalign posix_memalign valloc \
+           pvalloc malloc_usable_size
+WRAP_tsan := $(foreach f,$(WRAPPED),-Wl,--wrap=$(f))
 ifeq ($(VARIANT),release)
 hakmem_need := $(OUT)/libhakmem.so
 hakmem_link := -Wl,--no-as-needed $(OUT)/libhakmem.so -Wl,--as-needed -Wl,-rpath,'$$ORIGIN'
 else
 hakmem_need := $(ALLOC_OBJ)
-hakmem_link := $(ALLOC_OBJ)
+hakmem_link := $(ALLOC_OBJ) $(WRAP_$(VARIANT))
 endif
 system_need :=
 system_link :=
@@ -147,7 +153,7 @@ $(foreach w,$(WORKLOADS),$(foreach a,$(ALLOCATORS),$(eval $(call driver_rule,$(w
 
 $(OUT)/tests/%: $(OUT)/obj/tests/c/%.o $(ALLOC_OBJ)
 	@mkdir -p $(@D)
-	$(CC) $(SANITIZE) -pthread $(LDFLAGS) $^ -lcmocka -ldl -o $@
+	$(CC) $(SANITIZE) -pthread $(LDFLAGS) $^ $(WRAP_$(VARIANT)) -lcmocka -ldl -o $@
 .SECONDARY:
 
 -include $(patsubst %.o,%.d,$(ALLOC_OBJ) $(COMMON_OBJ) $(foreach w,$(WORKLOADS),$(call driver_obj,$(w))) $(call obj,$(TEST_SRC)))

@@ -17,38 +17,39 @@ const char *hak_version(void) { return HAKMEM_VERSION; }
 static void *large_new(size_t size, size_t alignment, bool zero) {
     hak_init();
     hak_heap_tick();
-    void *block = hak_large_new(size, alignment, zero, hak_heap_hint());
-    if (block) hak_asan_allocated(block, size);
-    return block;
+    return hak_large_new(size, alignment, zero, hak_heap_hint());
 }
 
-static void *small_new(unsigned class_index) {
+static void *small_new(unsigned class_index, size_t size) {
     void **top = hak_thread.top[class_index];
     void *block = *top;
     if (HAK_LIKELY(block != NULL))
         hak_thread.top[class_index] = top - 1;
     else
         block = hak_heap_refill(class_index);
-    if (block) hak_asan_allocated(block, hak_class_size[class_index]);
+    if (block) hak_unpoison(block, size);
     return block;
 }
 
 HAK_NOINLINE void *hak_malloc_slow(size_t size) {
-    if (HAK_LIKELY(size <= HAK_SMALL_MAX)) return small_new(hak_size_class(size));
+    if (HAK_LIKELY(size <= HAK_SMALL_MAX)) return small_new(hak_size_class(size), size);
     return large_new(size, HAK_MIN_ALIGN, false);
 }
 
-#ifdef HAKMEM_ASAN
-/* Blocks that the sanitizer's runtime allocated itself, before this program's first call or inside
- * its own functions, come here too, and go back to it. */
-extern void __interceptor_free(void *) __attribute__((weak));
-extern size_t __interceptor_malloc_usable_size(void *) __attribute__((weak));
+/* In a sanitizer build the runtime has an allocator of its own; blocks that it allocated inside the
+ * functions it wraps come here too, and go back to it. */
+#if defined(HAKMEM_WRAP)
+extern void runtime_free(void *) __asm__("__real_free") __attribute__((weak));
+extern size_t runtime_usable(void *) __asm__("__real_malloc_usable_size") __attribute__((weak));
+#elif defined(HAKMEM_ASAN)
+extern void runtime_free(void *) __asm__("__interceptor_free") __attribute__((weak));
+extern size_t runtime_usable(void *) __asm__("__interceptor_malloc_usable_size") __attribute__((weak));
 #endif
 
 HAK_COLD static void foreign(void *block, const char *function) {
-#ifdef HAKMEM_ASAN
-    if (__interceptor_free && __interceptor_malloc_usable_size && __interceptor_malloc_usable_size(block)) {
-        if (function[0] == 'f') __interceptor_free(block);
+#ifdef HAKMEM_SANITIZED
+    if (runtime_free && runtime_usable && runtime_usable(block)) {
+        runtime_free(block);
         return;
     }
 #endif
@@ -57,11 +58,20 @@ HAK_COLD static void foreign(void *block, const char *function) {
               function, block);
 }
 
+HAK_COLD static size_t foreign_usable(void *block) {
+#ifdef HAKMEM_SANITIZED
+    if (runtime_usable && runtime_usable(block)) return runtime_usable(block);
+#endif
+    hak_fatal("hakmem: malloc_usable_size() or realloc(): invalid pointer %p: it is not a block of this "
+              "allocator, or its memory was already given back\n",
+              block);
+}
+
 HAK_NOINLINE void hak_free_slow(void *block) {
     if (!block) return;
     unsigned kind = hak_page_map_get(block);
     if (HAK_LIKELY(kind - 1 < HAK_CLASS_MAX)) {
-        hak_asan_freed(block, hak_class_size[kind]);
+        hak_poison(block, hak_class_size[kind]);
         hak_heap_overflow(block, kind);
         return;
     }
@@ -70,7 +80,7 @@ HAK_NOINLINE void hak_free_slow(void *block) {
         return;
     }
     int kept = errno;
-    hak_asan_freed(block, hak_large_usable(block, kind));
+    hak_poison(block, hak_large_usable(block, kind));
     hak_large_free(block, kind);
     hak_heap_tick();
     errno = kept;
@@ -79,15 +89,14 @@ HAK_NOINLINE void hak_free_slow(void *block) {
 size_t hak_malloc_usable_size(void *block) {
     if (!block) return 0;
     unsigned kind = hak_page_map_get(block);
-    if (HAK_LIKELY(kind - 1 < HAK_CLASS_MAX)) return hak_class_size[kind];
-    if (kind == HAK_KIND_NONE) {
-#ifdef HAKMEM_ASAN
-        if (__interceptor_malloc_usable_size) return __interceptor_malloc_usable_size(block);
-#endif
-        foreign(block, "malloc_usable_size");
-        return 0;
+    if (HAK_LIKELY(kind - 1 < HAK_CLASS_MAX)) {
+        hak_unpoison(block, hak_class_size[kind]); /* who asks may use it all */
+        return hak_class_size[kind];
     }
-    return hak_large_usable(block, kind);
+    if (kind == HAK_KIND_NONE) return foreign_usable(block);
+    size_t usable = hak_large_usable(block, kind);
+    hak_unpoison(block, usable);
+    return usable;
 }
 
 /* ---- zeroed and resized blocks ------------------------------------------------------------- */
@@ -114,8 +123,13 @@ void *hak_realloc(void *block, size_t size) {
     size_t usable;
     if (HAK_LIKELY(kind - 1 < HAK_CLASS_MAX)) {
         usable = hak_class_size[kind];
-        if (size <= usable && size > usable / 2) return block;
-        if (size <= usable && usable <= 128) return block; /* moving would cost more than it saves */
+        /* Shrinking a small block by moving it would cost more than it saves. */
+        if (size <= usable && (size > usable / 2 || usable <= 128)) {
+            hak_poison(block, usable);
+            hak_unpoison(block, size);
+            return block;
+        }
+        hak_unpoison(block, usable);
     } else {
         usable = hak_malloc_usable_size(block);
         if (kind != HAK_KIND_NONE && size <= PTRDIFF_MAX) {
@@ -124,7 +138,7 @@ void *hak_realloc(void *block, size_t size) {
             void *resized = hak_large_resize(block, kind, size);
             errno = kept;
             if (resized) {
-                hak_asan_allocated(resized, size);
+                hak_unpoison(resized, size);
                 return resized;
             }
         }
@@ -156,7 +170,7 @@ static void *aligned_new(size_t alignment, size_t size) {
         if (rounded <= HAK_SMALL_MAX) {
             unsigned class_index = hak_size_class(rounded);
             while (class_index <= HAK_CLASS_MAX && hak_class_size[class_index] % alignment) class_index++;
-            if (class_index <= HAK_CLASS_MAX) return small_new(class_index);
+            if (class_index <= HAK_CLASS_MAX) return small_new(class_index, size);
         }
     }
     return large_new(size, alignment, false);

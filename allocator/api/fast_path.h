@@ -7,19 +7,10 @@
 #ifndef HAK_FAST_PATH_H
 #define HAK_FAST_PATH_H
 
+#include "base/poison.h"
 #include "base/size_class.h"
 #include "heap/heap.h"
 #include "page_map/page_map.h"
-
-#ifdef HAKMEM_ASAN
-#include <sanitizer/asan_interface.h>
-/* A freed block is poisoned: a program that still uses it is told so by AddressSanitizer. */
-HAK_INLINE void hak_asan_allocated(void *block, size_t size) { __asan_unpoison_memory_region(block, size); }
-HAK_INLINE void hak_asan_freed(void *block, size_t size) { __asan_poison_memory_region(block, size); }
-#else
-HAK_INLINE void hak_asan_allocated(void *block, size_t size) { (void)block, (void)size; }
-HAK_INLINE void hak_asan_freed(void *block, size_t size) { (void)block, (void)size; }
-#endif
 
 void *hak_malloc_slow(size_t size);
 void hak_free_slow(void *block);
@@ -32,24 +23,24 @@ HAK_INLINE void *hak_malloc_fast(size_t size) {
     void *block = *top;
     if (HAK_UNLIKELY(!block)) return hak_malloc_slow(size);
     hak_thread.top[class_index] = top - 1;
-    hak_asan_allocated(block, hak_class_size[class_index]);
+    hak_unpoison(block, size);
     return block;
 }
 
 /* 14 instructions on x86-64 when the magazine has room. */
 HAK_INLINE void hak_free_fast(void *block) {
     size_t unit = (uintptr_t)block >> HAK_SLAB_SHIFT;
-    if (HAK_UNLIKELY(unit >= hak_page_map.limit)) {
+    if (HAK_UNLIKELY(unit >= hak_page_map_limit)) {
         hak_free_slow(block);
         return;
     }
-    unsigned kind = atomic_load_explicit(&hak_page_map.flat[unit], memory_order_relaxed);
+    unsigned kind = atomic_load_explicit(&hak_page_map_flat[unit], memory_order_relaxed);
     void **top = hak_thread.top[kind];
     if (HAK_UNLIKELY(top == hak_thread.end[kind])) {
         hak_free_slow(block);
         return;
     }
-    hak_asan_freed(block, hak_class_size[kind]);
+    hak_poison(block, hak_class_size[kind]);
     top[1] = block;
     hak_thread.top[kind] = top + 1;
 }

@@ -6,8 +6,19 @@
  *
  * hak_ has the C names for all of them: new is hak_malloc or hak_aligned_alloc, delete hak_free. */
 #include "hakmem.h"
-#include "api/fast_path.h"
 #include "base/diag.h"
+#include "interpose/early.h"
+
+#ifndef HAKMEM_WRAP /* else the sanitizer's runtime has them: see interpose.c */
+
+#ifdef HAKMEM_SANITIZED
+#define MALLOC hak_malloc
+#define FREE   hak_free
+#else
+#include "api/fast_path.h"
+#define MALLOC hak_malloc_fast
+#define FREE   hak_free_fast
+#endif
 
 typedef void (*new_handler)(void);
 extern new_handler get_new_handler(void) __asm__("_ZSt15get_new_handlerv") __attribute__((weak));
@@ -28,13 +39,17 @@ HAK_COLD static void *new_failed(size_t alignment, size_t size, bool may_throw) 
 }
 
 HAK_INLINE void *new_plain(size_t size, bool may_throw) {
-    void *block = hak_malloc_fast(size);
+    void *block = hak_early() ? hak_early_new(HAK_MIN_ALIGN, size) : MALLOC(size);
     return HAK_LIKELY(block != NULL) ? block : new_failed(HAK_MIN_ALIGN, size, may_throw);
 }
 
 static void *new_aligned(size_t size, size_t alignment, bool may_throw) {
-    void *block = hak_aligned_alloc(alignment, size);
+    void *block = hak_early() ? hak_early_new(alignment, size) : hak_aligned_alloc(alignment, size);
     return HAK_LIKELY(block != NULL) ? block : new_failed(alignment, size, may_throw);
+}
+
+HAK_INLINE void delete_block(void *block) {
+    if (!hak_early_owns(block)) FREE(block);
 }
 
 /* Mangled names: Zn new, Zd delete, w and a plain and array, m size_t, Pv void *,
@@ -61,34 +76,36 @@ static void *new_aligned(size_t size, size_t alignment, bool may_throw) {
 
 #define DEFINE_DELETE(kind)                                                                      \
     DELETE(kind##Pv)(void *block);                                                               \
-    DELETE(kind##Pv)(void *block) { hak_free_fast(block); }                                      \
+    DELETE(kind##Pv)(void *block) { delete_block(block); }                                      \
     DELETE(kind##Pvm)(void *block, size_t size);                                                 \
     DELETE(kind##Pvm)(void *block, size_t size) {                                                \
         (void)size;                                                                              \
-        hak_free_fast(block);                                                                    \
+        delete_block(block);                                                                    \
     }                                                                                            \
     DELETE(kind##PvRKSt9nothrow_t)(void *block, const void *tag);                                \
     DELETE(kind##PvRKSt9nothrow_t)(void *block, const void *tag) {                               \
         (void)tag;                                                                               \
-        hak_free_fast(block);                                                                    \
+        delete_block(block);                                                                    \
     }                                                                                            \
     DELETE(kind##PvSt11align_val_t)(void *block, size_t alignment);                              \
     DELETE(kind##PvSt11align_val_t)(void *block, size_t alignment) {                             \
         (void)alignment;                                                                         \
-        hak_free_fast(block);                                                                    \
+        delete_block(block);                                                                    \
     }                                                                                            \
     DELETE(kind##PvmSt11align_val_t)(void *block, size_t size, size_t alignment);                \
     DELETE(kind##PvmSt11align_val_t)(void *block, size_t size, size_t alignment) {               \
         (void)size, (void)alignment;                                                             \
-        hak_free_fast(block);                                                                    \
+        delete_block(block);                                                                    \
     }                                                                                            \
     DELETE(kind##PvSt11align_val_tRKSt9nothrow_t)(void *block, size_t alignment, const void *tag); \
     DELETE(kind##PvSt11align_val_tRKSt9nothrow_t)(void *block, size_t alignment, const void *tag) { \
         (void)alignment, (void)tag;                                                              \
-        hak_free_fast(block);                                                                    \
+        delete_block(block);                                                                    \
     }
 
 DEFINE_NEW(w)
 DEFINE_NEW(a)
 DEFINE_DELETE(l)
 DEFINE_DELETE(a)
+
+#endif

@@ -12,6 +12,7 @@
 #include "base/counters.h"
 #include "base/diag.h"
 #include "base/options.h"
+#include "base/poison.h"
 #include "os/os.h"
 #include "page_map/page_map.h"
 
@@ -127,6 +128,7 @@ void *hak_huge_new(size_t size, size_t alignment, bool zero) {
         return NULL;
     }
     *header = (struct huge_header){.magic = MAGIC, .block = block, .mapping = mapping, .size = mapping_size};
+    hak_unpoison(block, size);
     if (zero && !zeroed) memset(block, 0, size);
     return block;
 }

@@ -2,6 +2,7 @@
 #include "large/large.h"
 #include "large/huge.h"
 #include "base/diag.h"
+#include "base/poison.h"
 #include "page_map/page_map.h"
 
 #include <errno.h>
@@ -27,6 +28,8 @@ static void *span_new(size_t size, bool zero, struct hak_superslab **hint) {
         hak_pool_give(run.base, count);
         return NULL;
     }
+    hak_poison(run.base, (size_t)count << HAK_SLAB_SHIFT);
+    hak_unpoison(run.base, size);
     if (zero && !run.zeroed) memset(run.base, 0, size);
     return run.base;
 }

@@ -1,6 +1,7 @@
 /* mmap, mprotect, madvise, mremap, and the allocator's own memory. */
 #include "os/os.h"
 #include "base/counters.h"
+#include "base/poison.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -32,6 +33,7 @@ static void *map(size_t size, int protection, int extra) {
 void hak_os_unmap(void *address, size_t size) {
     hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
     int kept = errno;
+    hak_unpoison(address, size); /* somebody else's mapping may come here */
     /* It fails only where the kernel has no room to split a mapping: the range then stays. */
     if (munmap(address, size) != 0) hak_os_purge(address, size);
     errno = kept;
@@ -74,6 +76,7 @@ void *hak_os_map_sparse(size_t size) { return map(size, PROT_READ | PROT_WRITE, 
 void *hak_os_remap(void *address, size_t old_size, size_t new_size, bool may_move) {
     hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
     int kept = errno;
+    hak_unpoison(address, old_size);
     void *p = mremap(address, old_size, new_size, 0);
     if (p == MAP_FAILED && may_move) {
         void *target = hak_os_reserve(new_size, HAK_SLAB_SIZE);

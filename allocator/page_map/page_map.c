@@ -8,15 +8,16 @@
 #define LEAF_BITS  16u /* a leaf covers 4 GiB */
 #define LEAF_UNITS ((size_t)1 << LEAF_BITS)
 
-struct hak_page_map hak_page_map;
+_Atomic uint8_t *hak_page_map_flat;
+size_t hak_page_map_limit;
 static _Atomic(_Atomic uint8_t *) leaves[HAK_PAGE_MAP_UNITS >> LEAF_BITS];
 
 bool hak_page_map_init(void) {
     if (hak_option(HAK_OPT_PAGE_MAP) != 1) return true;
     void *flat = hak_os_map_sparse(HAK_PAGE_MAP_UNITS);
     if (flat) {
-        hak_page_map.flat = flat;
-        hak_page_map.limit = HAK_PAGE_MAP_UNITS;
+        hak_page_map_flat = flat;
+        hak_page_map_limit = HAK_PAGE_MAP_UNITS;
     }
     return true;
 }
@@ -39,8 +40,8 @@ static _Atomic uint8_t *leaf_of(size_t unit, bool make) {
 bool hak_page_map_set(const void *address, unsigned kind) {
     size_t unit = (uintptr_t)address >> HAK_SLAB_SHIFT;
     _Atomic uint8_t *entry;
-    if (unit < hak_page_map.limit) {
-        entry = &hak_page_map.flat[unit];
+    if (unit < hak_page_map_limit) {
+        entry = &hak_page_map_flat[unit];
     } else {
         _Atomic uint8_t *leaf = unit < HAK_PAGE_MAP_UNITS ? leaf_of(unit, true) : NULL;
         if (!leaf) {
@@ -56,8 +57,8 @@ bool hak_page_map_set(const void *address, unsigned kind) {
 
 unsigned hak_page_map_get(const void *address) {
     size_t unit = (uintptr_t)address >> HAK_SLAB_SHIFT;
-    if (unit < hak_page_map.limit)
-        return atomic_load_explicit(&hak_page_map.flat[unit], memory_order_relaxed);
+    if (unit < hak_page_map_limit)
+        return atomic_load_explicit(&hak_page_map_flat[unit], memory_order_relaxed);
     if (unit >= HAK_PAGE_MAP_UNITS) return HAK_KIND_NONE;
     _Atomic uint8_t *leaf = leaf_of(unit, false);
     return leaf ? atomic_load_explicit(&leaf[unit & (LEAF_UNITS - 1)], memory_order_relaxed)

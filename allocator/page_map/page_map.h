@@ -2,7 +2,7 @@
  *
  * Flat: one sparse mapping that covers the whole user address space, so that looking up is one
  * load. Where so much address space can't be had (ulimit -v, strict overcommit) a two-level table
- * takes its place; `limit` is then 0, which sends every look-up of the fast path down its slow one.
+ * takes its place; the limit is then 0, which sends every look-up of the fast path down its slow one.
  *
  * An entry is written before the first block that lies there is handed out, and reset after the
  * last one came home, so that whoever holds a block may read its entry without synchronising. */
@@ -20,11 +20,8 @@
 #endif
 #define HAK_PAGE_MAP_UNITS ((size_t)1 << (HAK_ADDRESS_BITS - HAK_SLAB_SHIFT))
 
-struct hak_page_map {
-    _Atomic uint8_t *flat; /* HAK_PAGE_MAP_UNITS entries, or NULL */
-    size_t limit;          /* units that `flat` covers: all or none */
-};
-extern struct hak_page_map hak_page_map;
+extern _Atomic uint8_t *hak_page_map_flat; /* HAK_PAGE_MAP_UNITS entries, or NULL */
+extern size_t hak_page_map_limit;          /* units that the flat map covers: all or none */
 
 /* Sets the map up; false when not even the second level can be had. Called once. */
 bool hak_page_map_init(void);

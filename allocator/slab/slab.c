@@ -2,6 +2,7 @@
 #include "slab/slab.h"
 #include "base/counters.h"
 #include "base/diag.h"
+#include "base/poison.h"
 #include "base/size_class.h"
 #include "page_map/page_map.h"
 
@@ -19,6 +20,7 @@ void hak_slab_check_owner(const TinySlabMeta *slab) {
 void hak_slab_begin(char *base, unsigned class_index) {
     TinySlabMeta *slab = hak_slab_meta_of(base);
     uint32_t size = hak_class_size[class_index];
+    hak_poison(base, HAK_SLAB_SIZE);
     slab_freelist_store_relaxed(slab, NULL);
     slab->base = base;
     slab->next = slab->previous = NULL;
