@@ -93,7 +93,9 @@ TESTS := $(patsubst tests/c/%.c,%,$(TEST_SRC))
 .PHONY: all tests clean list note-missing $(DRIVERS) $(LIBRARIES) $(TESTS)
 all: $(LIBRARIES) $(DRIVERS_FOUND) note-missing
 note-missing:
-	$(if $(MISSING),@echo "make: left out, not installed: $(foreach a,$(MISSING),$(a) (package $(package_$(a))))" >&2,@:)
+ifneq ($(MISSING),)
+	@echo "make: left out because not installed: $(foreach a,$(MISSING),$(a) (package $(package_$(a))))" >&2
+endif
 $(DRIVERS) $(LIBRARIES): %: $(OUT)/%
 tests: $(TESTS)
 $(TESTS): %: $(OUT)/tests/%

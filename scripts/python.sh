@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Runs a Python program with the first interpreter that has what it needs.
 #
-#   scripts/python.sh [-m MODULE]... PROGRAM ARGUMENT...
+#   scripts/python.sh [--need MODULE]... ARGUMENT...
 #
-# Tries the python3 on the PATH, then the system's own, for the modules named (-m); a pyenv or
-# conda interpreter without them must not stop anyone. Without -m: any Python 3.9 or newer.
+# Tries the python3 on the PATH, then the system's own, for the modules named; a pyenv or
+# conda interpreter without them must not stop anyone. Without --need: any Python 3.9 or newer.
 set -euo pipefail
 
 modules=()
-while [ "${1:-}" = -m ]; do
+while [ "${1:-}" = --need ]; do
     modules+=("$2")
     shift 2
 done

@@ -2,6 +2,7 @@
 #include "base/diag.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -58,11 +59,18 @@ static void format_line(struct line *line, const char *format, va_list arguments
     }
 }
 
+static int message_fd = STDERR_FILENO;
+
+void hak_message_keep_stderr(void) {
+    int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 100);
+    if (fd >= 0) message_fd = fd;
+}
+
 static void write_line(const struct line *line) {
     int kept = errno;
     size_t done = 0;
     while (done < line->used) {
-        ssize_t n = write(STDERR_FILENO, line->text + done, line->used - done);
+        ssize_t n = write(message_fd, line->text + done, line->used - done);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) break;
         done += (size_t)n;

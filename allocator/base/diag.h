@@ -8,6 +8,10 @@
  * than 511 bytes are cut. Async-signal-safe; errno is kept. */
 void hak_message(const char *format, ...);
 
+/* Lets messages reach standard error after the program closed it, as many do before the last
+ * functions of atexit run. */
+void hak_message_keep_stderr(void);
+
 /* hak_message, then abort(). For corruption that the allocator found itself. */
 _Noreturn void hak_fatal(const char *format, ...) HAK_COLD;
 

@@ -176,7 +176,10 @@ HAK_COLD static void init_slow(void) {
     atomic_store_explicit(&init_state, READY, memory_order_release);
     /* These may allocate. */
     pthread_atfork(fork_prepare, fork_release, fork_release);
-    if (hak_option(HAK_OPT_STATS)) atexit(hak_counters_print);
+    if (hak_option(HAK_OPT_STATS)) {
+        hak_message_keep_stderr();
+        atexit(hak_counters_print);
+    }
     errno = kept;
 }
 

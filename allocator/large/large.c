@@ -40,7 +40,11 @@ void *hak_large_new(size_t size, size_t alignment, bool zero, struct hak_supersl
         return NULL;
     }
     if (size <= HAK_SPAN_MAX && alignment <= HAK_SLAB_SIZE) return span_new(size, zero, hint);
-    return hak_huge_new(size, alignment, zero);
+    void *block = hak_huge_new(size, alignment, zero);
+    /* No room for a mapping of its own: SuperSlabs may still have some. */
+    if (!block && size < HAK_SUPERSLAB_SIZE - HAK_SLAB_SIZE && alignment <= HAK_SLAB_SIZE)
+        block = span_new(size, zero, hint);
+    return block;
 }
 
 static void check_span(const void *block) {
