@@ -14,9 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef SLOTS_MOST
 #define SLOTS_MOST     (2 * HAK_MAGAZINE_SLOTS) /* slots of a magazine, at most */
+#endif
 #define SLOTS_LEAST    4u
+#ifndef SLOTS_BYTES
 #define SLOTS_BYTES    32768u /* bytes of blocks in a magazine, where SLOTS_LEAST allows */
+#endif
 #define SLOTS_AT_FIRST 16u
 #define TICK_EVERY     16u /* slow paths between two looks at the clock */
 

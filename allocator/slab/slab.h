@@ -48,7 +48,12 @@ unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most);
 /* Puts a block of an own slab onto its freelist; returns the blocks that are still out. */
 HAK_INLINE unsigned hak_slab_give(TinySlabMeta *slab, void *block) {
     hak_slab_check_owner(slab);
-    slab_freelist_push_lockfree(slab, block);
+    /* The last one that was carved goes back to where it came from: its page may not be there yet,
+     * and a link written into it would bring it. */
+    if (slab->base + slab->bump - slab->block_size == (char *)block)
+        slab->bump -= slab->block_size;
+    else
+        slab_freelist_push_lockfree(slab, block);
     unsigned used = atomic_load_explicit(&slab->used, memory_order_relaxed) - 1;
     atomic_store_explicit(&slab->used, used, memory_order_relaxed);
     return used;

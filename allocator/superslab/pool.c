@@ -16,9 +16,13 @@
 #define CATEGORIES    5u
 #define CATEGORY_NONE CATEGORIES
 
-static struct hak_hint_bitmap with_free[CATEGORIES];
-static struct hak_hint_bitmap with_dirty;
-static struct hak_hint_bitmap with_offer[HAK_CLASS_MAX + 1];
+/* The sets of hints: SuperSlabs whose longest run of free slabs is of a category, those with dirty
+ * slabs, those with a slab of a class that has no owner. */
+#define SET_FREE(category) (category)
+#define SET_DIRTY          CATEGORIES
+#define SET_OFFER(class)   (CATEGORIES + (class)) /* class is 1 or more */
+_Static_assert(SET_OFFER(HAK_CLASS_MAX) < HAK_HINT_SETS, "every set has a column");
+static struct hak_hints hints;
 
 static struct hak_superslab *_Atomic superslabs[HAK_SUPERSLAB_MAX];
 static _Atomic uint32_t superslab_count;
@@ -61,8 +65,8 @@ static void file(struct hak_superslab *ss) {
         if (atomic_load_explicit(&ss->category, memory_order_acquire) != now) {
             unsigned old = atomic_exchange_explicit(&ss->category, now, memory_order_acq_rel);
             if (old != now) {
-                if (old < CATEGORIES) hak_hint_clear(&with_free[old], ss->id);
-                if (now < CATEGORIES) hak_hint_set(&with_free[now], ss->id);
+                if (old < CATEGORIES) hak_hint_clear(&hints, SET_FREE(old), ss->id);
+                if (now < CATEGORIES) hak_hint_set(&hints, SET_FREE(now), ss->id);
             }
         }
         if (atomic_load_explicit(&ss->free, memory_order_acquire) == free) return;
@@ -74,9 +78,9 @@ static void refile(struct hak_superslab *ss, unsigned category) {
     file(ss);
     unsigned right = atomic_load_explicit(&ss->category, memory_order_acquire);
     if (right == category) return;
-    hak_hint_clear(&with_free[category], ss->id);
+    hak_hint_clear(&hints, SET_FREE(category), ss->id);
     right = atomic_load_explicit(&ss->category, memory_order_acquire);
-    if (right < CATEGORIES) hak_hint_set(&with_free[right], ss->id);
+    if (right < CATEGORIES) hak_hint_set(&hints, SET_FREE(right), ss->id);
 }
 
 static uint32_t run_mask(unsigned first, unsigned count) {
@@ -112,7 +116,7 @@ static char *take_from_any(unsigned count, bool *zeroed, struct hak_superslab **
         uint32_t start = 0;
         /* In the category of `count` rounded down not every member fits: bound the search. */
         for (unsigned tries = 0; tries < 16; tries++) {
-            int64_t id = hak_hint_find(&with_free[category], start, total);
+            int64_t id = hak_hint_find(&hints, SET_FREE(category), start, total);
             if (id < 0) break;
             struct hak_superslab *ss = superslab_at(id);
             char *base = take_from(ss, count, zeroed);
@@ -201,24 +205,23 @@ void hak_pool_give(char *base, unsigned count) {
     if (old & mask)
         hak_fatal("hakmem: slab %p was given back twice; the heap is corrupt\n", (void *)base);
     file(ss);
-    hak_hint_set(&with_dirty, ss->id);
+    hak_hint_set(&hints, SET_DIRTY, ss->id);
 }
 
 void hak_pool_offer(TinySlabMeta *slab) {
     /* From the metadata's own address: the slab may be anybody's by now. */
     struct hak_superslab *ss = (struct hak_superslab *)((uintptr_t)slab & ~(uintptr_t)4095);
     unsigned class_index = atomic_load_explicit(&slab->class_index, memory_order_relaxed);
-    hak_hint_set(&with_offer[class_index], ss->id);
+    hak_hint_set(&hints, SET_OFFER(class_index), ss->id);
 }
 
 TinySlabMeta *hak_pool_look_for_offer(unsigned class_index) {
-    struct hak_hint_bitmap *offers = &with_offer[class_index];
     uint32_t total = hak_pool_superslabs();
     for (;;) {
-        int64_t id = hak_hint_find(offers, 0, total);
+        int64_t id = hak_hint_find(&hints, SET_OFFER(class_index), 0, total);
         if (id < 0) return NULL;
         /* Cleared before the slabs are looked at: an offer that comes later sets it again. */
-        hak_hint_clear(offers, (uint32_t)id);
+        hak_hint_clear(&hints, SET_OFFER(class_index), (uint32_t)id);
         struct hak_superslab *ss = superslab_at(id);
         TinySlabMeta *found = NULL;
         for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS - 1; i++) {
@@ -227,7 +230,7 @@ TinySlabMeta *hak_pool_look_for_offer(unsigned class_index) {
                 atomic_load_explicit(&slab->class_index, memory_order_relaxed) != class_index)
                 continue;
             if (found) { /* there is one more: others should find it */
-                hak_hint_set(offers, (uint32_t)id);
+                hak_hint_set(&hints, SET_OFFER(class_index), (uint32_t)id);
                 break;
             }
             found = slab;
@@ -246,9 +249,9 @@ static void purge_superslab(struct hak_superslab *ss, uint64_t now, uint64_t del
         if (!mask) break;
     } while (!atomic_compare_exchange_weak_explicit(&ss->free, &free, free & ~mask, memory_order_acquire,
                                                     memory_order_relaxed));
-    hak_hint_clear(&with_dirty, ss->id);
+    hak_hint_clear(&hints, SET_DIRTY, ss->id);
     if (!mask) {
-        if (atomic_load_explicit(&ss->dirty, memory_order_relaxed)) hak_hint_set(&with_dirty, ss->id);
+        if (atomic_load_explicit(&ss->dirty, memory_order_relaxed)) hak_hint_set(&hints, SET_DIRTY, ss->id);
         return;
     }
     char *base = (char *)((uintptr_t)ss & ~(uintptr_t)(HAK_SUPERSLAB_SIZE - 1));
@@ -266,7 +269,7 @@ static void purge_superslab(struct hak_superslab *ss, uint64_t now, uint64_t del
     file(ss);
     if (atomic_load_explicit(&ss->dirty, memory_order_relaxed)) {
         atomic_store_explicit(&ss->dirty_since, now, memory_order_relaxed);
-        hak_hint_set(&with_dirty, ss->id);
+        hak_hint_set(&hints, SET_DIRTY, ss->id);
     }
 }
 
@@ -275,7 +278,7 @@ void hak_pool_purge(uint64_t now, uint64_t delay, unsigned most) {
     uint32_t total = hak_pool_superslabs();
     uint32_t start = atomic_load_explicit(&cursor, memory_order_relaxed);
     for (unsigned i = 0; i < most; i++) {
-        int64_t id = hak_hint_find(&with_dirty, start, total);
+        int64_t id = hak_hint_find(&hints, SET_DIRTY, start, total);
         if (id < 0) {
             start = 0;
             break;

@@ -8,21 +8,22 @@
 
 static void hints_are_found_in_order(void **state) {
     (void)state;
-    static struct hak_hint_bitmap map;
+    static struct hak_hints map;
     static const uint32_t members[] = {0, 63, 64, 4095, 4096, 100000, HAK_SUPERSLAB_MAX - 1};
     enum { COUNT = sizeof members / sizeof *members };
-    for (int i = COUNT - 1; i >= 0; i--) hak_hint_set(&map, members[i]);
+    for (int i = COUNT - 1; i >= 0; i--) hak_hint_set(&map, 17, members[i]);
     int64_t at = -1;
     for (int i = 0; i < COUNT; i++) {
-        at = hak_hint_find(&map, (uint32_t)(at + 1), HAK_SUPERSLAB_MAX);
+        at = hak_hint_find(&map, 17, (uint32_t)(at + 1), HAK_SUPERSLAB_MAX);
         assert_int_equal(at, members[i]);
     }
-    assert_int_equal(hak_hint_find(&map, 4097, 64 * 1024), -1); /* bounded by the count */
+    assert_int_equal(hak_hint_find(&map, 17, 4097, 64 * 1024), -1); /* bounded by the count */
     for (int i = 0; i < COUNT; i++) {
-        assert_true(hak_hint_clear(&map, members[i]));
-        assert_false(hak_hint_clear(&map, members[i]));
+        assert_true(hak_hint_clear(&map, 17, members[i]));
+        assert_false(hak_hint_clear(&map, 17, members[i]));
     }
-    assert_int_equal(hak_hint_find(&map, 0, HAK_SUPERSLAB_MAX), -1);
+    hak_hint_set(&map, 16, 5); /* another set */
+    assert_int_equal(hak_hint_find(&map, 17, 0, HAK_SUPERSLAB_MAX), -1);
 }
 
 static void runs_do_not_overlap_and_come_back(void **state) {
