@@ -1,0 +1,97 @@
+"""The shape of the tree: layers, shell scripts, what must not be in the sources."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Bottom to top: a file may include what lies in its own folder or further down this list.
+LAYERS = ["base", "os", "page_map", "superslab", "large", "slab", "depot", "heap", "api", "interpose"]
+
+
+def sources(*patterns: str) -> list[Path]:
+    tracked = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", *patterns],
+        capture_output=True, text=True,
+    ).stdout.split("\n")
+    return [ROOT / name for name in tracked if name and (ROOT / name).is_file()]
+
+
+def upward_includes(folder: Path) -> list[str]:
+    wrong = []
+    for path in sorted(folder.glob("*/*.[ch]")):
+        layer = path.parent.name
+        if layer == "include":
+            continue
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            match = re.match(r'\s*#\s*include\s+"(?:([a-z_]+)/)?[\w.]+"', line)
+            if not match or match.group(1) is None:
+                continue
+            if LAYERS.index(match.group(1)) > LAYERS.index(layer):
+                wrong.append(f"{path.relative_to(folder)}:{number}: {layer} includes {match.group(1)}")
+    return wrong
+
+
+def test_layers_only_point_down() -> None:
+    assert {p.name for p in (ROOT / "allocator").iterdir() if p.is_dir()} == {*LAYERS, "include"}
+    assert upward_includes(ROOT / "allocator") == []
+
+
+def test_an_arrow_that_points_up_is_found(tmp_path: Path) -> None:
+    (tmp_path / "os").mkdir()
+    (tmp_path / "os/os.c").write_text('#include "os/os.h"\n#include "heap/heap.h"\n')
+    assert upward_includes(tmp_path) == ["os/os.c:2: os includes heap"]
+
+
+def test_only_os_makes_system_calls_for_memory() -> None:
+    calls = re.compile(r"\b(mmap|munmap|mremap|madvise|mprotect|sbrk)\s*\(")
+    for path in (ROOT / "allocator").glob("*/*.[ch]"):
+        if path.parent.name != "os":
+            code = re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.S)
+            assert not calls.search(code), path
+
+
+def test_the_freelist_is_touched_in_one_header_only() -> None:
+    direct = re.compile(r"(->|\.)(freelist|remote)\b")
+    for path in (ROOT / "allocator").glob("*/*.[ch]"):
+        if path.name == "slab_freelist_atomic.h":
+            continue
+        code = re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.S)
+        assert not direct.search(code), path
+
+
+def test_shell_scripts_pass_shellcheck() -> None:
+    if not shutil.which("shellcheck"):
+        pytest.skip("shellcheck is not installed")
+    scripts = [p for p in sources("*.sh", ".ci/run", "scripts/*") if p.read_bytes().startswith(b"#!/usr/bin/env bash")]
+    assert len(scripts) >= 5
+    done = subprocess.run(["shellcheck", *map(str, scripts)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    for script in scripts:
+        assert "set -euo pipefail" in script.read_text(), script
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_no_warnings(compiler: str) -> None:
+    if not shutil.which(compiler):
+        pytest.skip(f"{compiler} is not installed")
+    done = subprocess.run(
+        ["make", "-s", "-C", str(ROOT), f"CC={compiler}", f"OUT=out/warnings-{compiler}", "CFLAGS=-Werror", "all", "tests"],
+        capture_output=True, text=True,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+def test_files_are_short_and_say_what_they_are_for() -> None:
+    for path in sources("*.c", "*.h", "*.py", "*.sh"):
+        text = path.read_text()
+        assert text.count("\n") <= 520, f"{path} has {text.count(chr(10))} lines"
+        first = text.lstrip("#!/usr/bin/env python3bash\n") if text.startswith("#!") else text
+        if path.name != "__init__.py":
+            assert re.match(r'\s*(/\*|//|#|"""|r""")', first) or text.startswith("#!"), f"{path} begins without a comment"
