@@ -100,6 +100,10 @@ typedef union {
     int (*number)(void);
     const char *(*gperftools)(int *major, int *minor, const char **patch);
     int (*control)(const char *name, void *old, size_t *old_size, void *fresh, size_t fresh_size);
+    void *(*allocate)(size_t size);
+    void *(*allocate_cleared)(size_t count, size_t size);
+    void *(*resize)(void *block, size_t size);
+    void (*release)(void *block);
 } symbol;
 
 /* A symbol that this very object defines, not one that it needs. */
@@ -197,13 +201,35 @@ static const char *recognise(wl_provider *provider, void *handle, const search *
     return "unknown";
 }
 
+/* The addresses that this program's own calls go to, as the linkers bound them: these files are
+ * compiled as position-independent code, in which they are read from the same table as for a call.
+ */
+static const void *bound_address(int part) {
+    symbol bound = {NULL};
+    switch (part) {
+    case WL_PART_MALLOC:
+        bound.allocate = malloc;
+        break;
+    case WL_PART_CALLOC:
+        bound.allocate_cleared = calloc;
+        break;
+    case WL_PART_REALLOC:
+        bound.resize = realloc;
+        break;
+    default:
+        bound.release = free;
+        break;
+    }
+    return bound.object;
+}
+
 const wl_provider *wl_provider_find(void) {
     static wl_provider provider;
     search first = {0};
     provider.name = "unknown";
     provider.complete = true;
     for (int part = 0; part < WL_PARTS; part++) {
-        const void *address = dlsym(RTLD_DEFAULT, wl_part_names[part]);
+        const void *address = bound_address(part);
         search object = object_of(address, part == WL_PART_MALLOC ? provider.build_id : NULL);
         if (!object.found) {
             provider.complete = false;

@@ -21,9 +21,9 @@ typedef struct {
 } wl_provider;
 
 /*
- * Asks the dynamic linker which object each of malloc, calloc, realloc and free is bound to, and
- * recognises the allocator by the functions that the object with malloc exports. The answer is
- * kept in static memory. The main thread alone, after the run: the linker may allocate.
+ * Finds the loaded object that each of malloc, calloc, realloc and free is bound to, and recognises
+ * the allocator by the functions that the object with malloc exports. The answer is kept in static
+ * memory. The main thread alone, after the run: the linker may allocate.
  */
 const wl_provider *wl_provider_find(void);
 

@@ -46,6 +46,11 @@ static wl_summary summarise(const wl_result *result) {
         .major_faults = end->major_faults - start->major_faults,
     };
     wl_run_rss_halves(result->run, summary.rss_halves);
+    /* The kernel notes VmHWM from counters that may lag by some pages for each processor, so that
+     * the resident size may have been seen a little above it. */
+    for (int i = 0; i < 2; i++)
+        if (summary.rss_halves[i] > summary.memory.peak_bytes)
+            summary.memory.peak_bytes = summary.rss_halves[i];
     for (unsigned i = 0; i < result->phase_count; i++)
         summary.operations += result->phases[i].operations;
     if (result->latency != NULL) {

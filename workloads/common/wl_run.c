@@ -12,8 +12,8 @@
 
 enum {
     FIRST_RSS_INTERVAL_NS = 50000000,
-    /* A thread waits this many rounds awake before it sleeps at a mark, about 20 us: a sleeper's
-     * late start would otherwise count as the allocator's time in short runs. */
+    /* Where each thread has a processor it waits this many rounds awake before it sleeps at a mark,
+     * 10 to 70 us: a sleeper's late start would count as the allocator's time in short runs. */
     AWAKE_ROUNDS = 1000,
     STACK_BYTES = 256 * 1024 /* small, so that the C library keeps the stacks of 160 threads */
 };
@@ -23,7 +23,7 @@ static void check(int error, const char *what) {
         wl_fail(WL_EXIT_RUN, "%s failed: %s", what, strerror(error));
 }
 
-void wl_run_init(wl_run *run, unsigned threads) {
+void wl_run_init(wl_run *run, unsigned threads, double seconds) {
     memset(run, 0, sizeof *run);
     pthread_condattr_t monotonic;
     check(pthread_condattr_init(&monotonic), "pthread_condattr_init");
@@ -32,6 +32,9 @@ void wl_run_init(wl_run *run, unsigned threads) {
     check(pthread_condattr_destroy(&monotonic), "pthread_condattr_destroy");
     check(pthread_mutex_init(&run->lock, NULL), "pthread_mutex_init");
     run->threads = threads;
+    run->seconds = seconds;
+    run->deadline_ns = INT64_MAX;
+    run->awake_rounds = threads <= wl_cores() ? AWAKE_ROUNDS : 0;
     run->rss_interval_ns = FIRST_RSS_INTERVAL_NS;
     atomic_init(&run->passed_hint, 0);
     atomic_init(&run->stop, false);
@@ -66,6 +69,8 @@ void wl_run_pass(wl_run *run) {
         wl_usage now = wl_usage_now();
         run->marks[mark] = now;
         add_rss_sample(run, now.wall_ns, now.rss_bytes);
+        if (mark == WL_MARK_FILLED && run->seconds > 0)
+            run->deadline_ns = now.wall_ns + (int64_t)(run->seconds * 1e9);
         run->passed = mark + 1;
         atomic_store_explicit(&run->passed_hint, mark + 1, memory_order_release);
         check(pthread_cond_broadcast(&run->changed), "pthread_cond_broadcast");
@@ -73,7 +78,7 @@ void wl_run_pass(wl_run *run) {
         return;
     }
     check(pthread_mutex_unlock(&run->lock), "pthread_mutex_unlock");
-    for (int i = 0; i < AWAKE_ROUNDS; i++) {
+    for (unsigned i = 0; i < run->awake_rounds; i++) {
         if (atomic_load_explicit(&run->passed_hint, memory_order_acquire) > mark)
             return;
         relax();
@@ -84,14 +89,12 @@ void wl_run_pass(wl_run *run) {
     check(pthread_mutex_unlock(&run->lock), "pthread_mutex_unlock");
 }
 
-void wl_run_supervise(wl_run *run, double seconds) {
+void wl_run_supervise(wl_run *run) {
     check(pthread_mutex_lock(&run->lock), "pthread_mutex_lock");
     int64_t next_sample = wl_now_ns() + run->rss_interval_ns;
     bool stopped = false;
     while (run->passed < WL_MARKS) {
-        bool timed = !stopped && seconds > 0 && run->passed > WL_MARK_FILLED;
-        int64_t deadline =
-            timed ? run->marks[WL_MARK_FILLED].wall_ns + (int64_t)(seconds * 1e9) : INT64_MAX;
+        int64_t deadline = stopped ? INT64_MAX : run->deadline_ns;
         int64_t wake = deadline < next_sample ? deadline : next_sample;
         struct timespec until = {.tv_sec = wake / 1000000000, .tv_nsec = wake % 1000000000};
         int error = pthread_cond_timedwait(&run->changed, &run->lock, &until);

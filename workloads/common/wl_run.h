@@ -15,11 +15,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "wl_clock.h"
 #include "wl_process.h"
 
 typedef enum { WL_MARK_START, WL_MARK_FILLED, WL_MARK_STEADY, WL_MARK_DRAINED, WL_MARKS } wl_mark;
 
-enum { WL_RSS_SAMPLES = 1024 };
+enum {
+    WL_RSS_SAMPLES = 1024,
+    WL_LOOKS_A_CLOCK = 16 /* bursts of a loop between two readings of the clock, some 50 us */
+};
 
 typedef struct {
     int64_t wall_ns;
@@ -29,9 +33,12 @@ typedef struct {
 typedef struct {
     pthread_mutex_t lock; /* guards all below but `stop` and `passed_hint` */
     pthread_cond_t changed;
-    unsigned threads; /* that pass each mark */
-    unsigned arrived; /* at the next mark */
-    unsigned passed;  /* marks behind us */
+    double seconds;        /* of the steady part; 0: no limit */
+    int64_t deadline_ns;   /* set when FILLED is passed, before any thread goes on; or INT64_MAX */
+    unsigned awake_rounds; /* of waiting at a mark before sleeping */
+    unsigned threads;      /* that pass each mark */
+    unsigned arrived;      /* at the next mark */
+    unsigned passed;       /* marks behind us */
     wl_usage marks[WL_MARKS];
     wl_rss_sample rss[WL_RSS_SAMPLES]; /* the memory's course; halved and thinned when full */
     unsigned rss_count;
@@ -40,22 +47,33 @@ typedef struct {
     atomic_bool stop;        /* the time is over: finish the steady part */
 } wl_run;
 
-/* For `threads` threads (1 or more). The run must outlive them. */
-void wl_run_init(wl_run *run, unsigned threads);
+/* For `threads` threads (1 or more), whose steady part ends `seconds` after FILLED (0: when they
+ * themselves have done their work). The run must outlive them. */
+void wl_run_init(wl_run *run, unsigned threads, double seconds);
 
 /* A thread has reached the next mark: returns when all have. */
 void wl_run_pass(wl_run *run);
 
-/* True when the steady part has to end. */
+/* True when the steady part's time is over. Any thread. */
 static inline bool wl_run_over(wl_run *run) {
     return atomic_load_explicit(&run->stop, memory_order_relaxed);
 }
 
-/* The main thread, after it started the others: samples the resident size, sets `stop` when
- * `seconds` have passed since FILLED (0: never), returns when DRAINED was passed. */
-void wl_run_supervise(wl_run *run, double seconds);
+/* The same for a thread in its loop, which now and then looks at the clock itself: where threads
+ * outnumber the processors the main thread may come too late. `looks` is the caller's, 0 at first.
+ */
+static inline bool wl_run_look(wl_run *run, unsigned *looks) {
+    if (++*looks % WL_LOOKS_A_CLOCK == 0 && run->deadline_ns != INT64_MAX &&
+        wl_now_ns() >= run->deadline_ns)
+        atomic_store_explicit(&run->stop, true, memory_order_relaxed);
+    return wl_run_over(run);
+}
 
-/* The greatest resident size in the first and in the second half of the run's time. */
+/* The main thread, after it started the others: samples the resident size, sets `stop` when the
+ * time is over, returns when DRAINED was passed. */
+void wl_run_supervise(wl_run *run);
+
+/* The greatest resident size seen in the first and in the second half of the run's time. */
 void wl_run_rss_halves(const wl_run *run, uint64_t halves[2]);
 
 /* Starts a thread whose stack is mapped by the C library, not allocated. Ends the program with

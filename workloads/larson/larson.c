@@ -9,6 +9,7 @@
  * it did not allocate.
  */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
 #include "wl_clock.h"
@@ -48,7 +49,7 @@ struct larson_slot {
     pthread_t thread; /* the one before this, then the last */
     /* Figures of the two phases that each slot passes at moments of its own. */
     uint64_t churn_replacements, handover_replacements;
-    int64_t churn_ns, handover_ns, churn_cpu_ns;
+    int64_t handover_ns, churn_cpu_ns;
     uint64_t churn_faults;
 };
 
@@ -133,7 +134,8 @@ static const struct {
 static bool replace_rounds(larson_slot *slot, uint64_t rounds, uint64_t *made) {
     larson *test = slot->test;
     uint64_t count = rounds * test->options.chunks; /* at most 10^17 */
-    while (count > 0 && slot->left > 0 && !wl_run_over(&test->run)) {
+    unsigned looks = 0;
+    while (count > 0 && slot->left > 0 && !wl_run_look(&test->run, &looks)) {
         uint64_t burst = count < test->burst ? count : test->burst;
         if (burst > slot->left)
             burst = slot->left;
@@ -148,10 +150,9 @@ static bool replace_rounds(larson_slot *slot, uint64_t rounds, uint64_t *made) {
 }
 
 static bool churn(larson_slot *slot, uint64_t rounds) {
-    int64_t wall = wl_now_ns(), cpu = wl_thread_cpu_ns();
+    int64_t cpu = wl_thread_cpu_ns();
     uint64_t faults = wl_thread_minor_faults();
     bool over = replace_rounds(slot, rounds, &slot->churn_replacements);
-    slot->churn_ns += wl_now_ns() - wall;
     slot->churn_cpu_ns += wl_thread_cpu_ns() - cpu;
     slot->churn_faults += wl_thread_minor_faults() - faults;
     return over;
@@ -243,39 +244,41 @@ static void prepare(larson *test) {
             .left = options->operations > 0 ? (options->operations + 1) / 2 : UINT64_MAX,
         };
     }
-    wl_run_init(&test->run, (unsigned)options->threads);
+    wl_run_init(&test->run, (unsigned)options->threads,
+                options->operations > 0 ? 0 : options->seconds);
 }
 
-/* The steady part's time goes to churn and handover in the proportion of the slots' own times. */
+/*
+ * Slots pass from churn to handover and back at moments of their own, so the steady part's wall
+ * time is divided between the two in the proportion of the processor time they took. (The threads'
+ * wall times would be no measure: where threads outnumber the processors, a new one waits for its
+ * turn while the others churn, and nearly all of that wait would fall to the handover.)
+ */
 static void split_steady(const larson *test, wl_phase *churned, wl_phase *handed) {
-    int64_t churn_ns = 0, handover_ns = 0, churn_cpu_ns = 0;
-    uint64_t churn_made = 0, handover_made = 0, churn_faults = 0;
+    int64_t churn_cpu_ns = 0;
+    uint64_t churn_made = 0, handover_made = 0, handovers = 0, churn_faults = 0;
     for (uint64_t i = 0; i < test->options.threads; i++) {
         const larson_slot *slot = &test->slots[i];
-        churn_ns += slot->churn_ns;
-        handover_ns += slot->handover_ns;
         churn_cpu_ns += slot->churn_cpu_ns;
         churn_made += slot->churn_replacements;
         handover_made += slot->handover_replacements;
+        handovers += slot->handovers;
         churn_faults += slot->churn_faults;
     }
     wl_phase steady = wl_phase_between(&test->run, "churn", WL_MARK_FILLED, WL_MARK_STEADY, 0);
-    double share = handover_ns == 0 ? 1.0 : (double)churn_ns / (double)(churn_ns + handover_ns);
-    double churn_cpu = (double)churn_cpu_ns / 1e9;
     *churned = *handed = steady;
     handed->name = "handover";
     churned->operations = 2 * churn_made;
     handed->operations = 2 * handover_made;
-    churned->wall_seconds = steady.wall_seconds * share;
-    handed->wall_seconds = steady.wall_seconds - churned->wall_seconds;
-    if (handover_ns == 0) {
-        handed->cpu_seconds = 0;
-        handed->minor_faults = 0;
-        return;
+    if (handovers > 0) {
+        churned->cpu_seconds = fmin((double)churn_cpu_ns / 1e9, steady.cpu_seconds);
+        churned->minor_faults =
+            churn_faults < steady.minor_faults ? churn_faults : steady.minor_faults;
+        if (steady.cpu_seconds > 0)
+            churned->wall_seconds *= churned->cpu_seconds / steady.cpu_seconds;
     }
-    churned->cpu_seconds = churn_cpu < steady.cpu_seconds ? churn_cpu : steady.cpu_seconds;
+    handed->wall_seconds = steady.wall_seconds - churned->wall_seconds;
     handed->cpu_seconds = steady.cpu_seconds - churned->cpu_seconds;
-    churned->minor_faults = churn_faults < steady.minor_faults ? churn_faults : steady.minor_faults;
     handed->minor_faults = steady.minor_faults - churned->minor_faults;
 }
 
@@ -284,6 +287,7 @@ static int report(const larson *test, const wl_arg_table *args) {
     const larson_options *options = &test->options;
     const uint64_t blocks = options->threads * options->chunks;
     uint64_t checksum = 0, checked = 0, handovers = 0;
+    double handover_us = 0;
     wl_result result = {.args = args, .common = &options->common, .run = &test->run};
     if (options->common.latency)
         latency = wl_map_table(1, sizeof *latency, 0, "the sum of --latency");
@@ -292,13 +296,17 @@ static int report(const larson *test, const wl_arg_table *args) {
         checksum = wl_checksum_add(checksum, wl_mix(slot->checksum));
         checked += slot->user.blocks_checked;
         handovers += slot->handovers;
+        handover_us += (double)slot->handover_ns / 1e3;
         if (latency != NULL) {
             wl_histogram_merge(&latency->malloc_times, &slot->user.latency->malloc_times);
             wl_histogram_merge(&latency->free_times, &slot->user.latency->free_times);
         }
     }
-    char note[80];
-    snprintf(note, sizeof note, "%" PRIu64 " hand-overs to a new thread", handovers);
+    char note[160];
+    snprintf(note, sizeof note,
+             "%" PRIu64 " hand-overs to a new thread; each took %.1f us, waiting for a processor "
+             "included",
+             handovers, handovers > 0 ? handover_us / (double)handovers : 0.0);
     result.phases[0] = wl_phase_between(&test->run, "fill", WL_MARK_START, WL_MARK_FILLED, blocks);
     split_steady(test, &result.phases[1], &result.phases[2]);
     result.phases[3] =
@@ -421,7 +429,7 @@ int main(int argc, char **argv) {
     prepare(&test);
     for (uint64_t i = 0; i < o->threads; i++)
         (void)wl_thread_start(serve, &test.slots[i]);
-    wl_run_supervise(&test.run, o->operations > 0 ? 0 : o->seconds);
+    wl_run_supervise(&test.run);
     for (uint64_t i = 0; i < o->threads; i++)
         wl_thread_join(test.slots[i].thread);
     return report(&test, &table);

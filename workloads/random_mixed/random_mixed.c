@@ -186,7 +186,7 @@ static mixed_thread *prepare(mixed *test) {
                      .serial = wl_first_serial(i)},
             .sampler = wl_sampler_new(options->common.latency, options->common.seed, i),
         };
-    wl_run_init(&test->run, (unsigned)options->threads);
+    wl_run_init(&test->run, (unsigned)options->threads, 0);
     return threads;
 }
 
@@ -292,7 +292,7 @@ int main(int argc, char **argv) {
     mixed_thread *threads = prepare(&test);
     for (uint64_t i = 0; i < o->threads; i++)
         threads[i].thread = wl_thread_start(serve, &threads[i]);
-    wl_run_supervise(&test.run, 0);
+    wl_run_supervise(&test.run);
     for (uint64_t i = 0; i < o->threads; i++)
         wl_thread_join(threads[i].thread);
     return report(&test, threads, &table);

@@ -49,7 +49,8 @@ typedef struct {
     uint64_t checksum;
     wl_block_user user;
     wl_sampler sampler;
-    uint64_t left; /* blocks still to be allocated; UINT64_MAX where time ends the run */
+    unsigned looks; /* at the time */
+    uint64_t left;  /* blocks still to be allocated; UINT64_MAX where time ends the run */
     uint64_t filled, exchanged, drained; /* calls in each phase */
     pthread_t thread;
 } xmalloc_thread;
@@ -122,7 +123,7 @@ static uint64_t pass_a_batch_on(xmalloc_thread *self, bool timed) {
     uint64_t wanted = test->options.batch < self->left ? test->options.batch : self->left;
     uint64_t count = 0;
     self->current->count = 0;
-    while (count < wanted && !wl_run_over(&test->run)) {
+    while (count < wanted && !wl_run_look(&test->run, &self->looks)) {
         uint64_t burst = wanted - count < test->burst ? wanted - count : test->burst;
         if (timed)
             wl_run_loop(loops[test->mode].allocate, loops[test->mode].allocate_timed, self, burst,
@@ -243,7 +244,7 @@ static xmalloc_thread *prepare(xmalloc *test) {
             .sampler = wl_sampler_new(options->common.latency, options->common.seed, i),
             .left = options->operations > 0 ? options->operations : UINT64_MAX,
         };
-    wl_run_init(&test->run, (unsigned)count);
+    wl_run_init(&test->run, (unsigned)count, options->operations > 0 ? 0 : options->seconds);
     return threads;
 }
 
@@ -381,7 +382,7 @@ int main(int argc, char **argv) {
     for (uint64_t i = 0; i < count; i++)
         threads[i].thread =
             wl_thread_start(i < o->allocators ? allocating_thread : releasing_thread, &threads[i]);
-    wl_run_supervise(&test.run, o->operations > 0 ? 0 : o->seconds);
+    wl_run_supervise(&test.run);
     for (uint64_t i = 0; i < count; i++)
         wl_thread_join(threads[i].thread);
     return report(&test, threads, &table);

@@ -1,0 +1,139 @@
+"""A strict reading of docs/driver-interface.md: what a driver's JSON object must look like."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Dict, List
+
+PHASES: Dict[str, List[str]] = {
+    "larson": ["fill", "churn", "handover", "drain"],
+    "bench_random_mixed": ["fill", "churn", "drain"],
+    "xmalloc": ["fill", "exchange", "drain"],
+}
+PROVIDERS = {"hakmem", "mimalloc", "jemalloc", "tcmalloc", "tbbmalloc", "system", "sanitizer", "unknown"}
+TOP = {
+    "schema", "schema_version", "workload", "variant", "compiler", "flags", "cores", "arguments", "mode",
+    "provider", "operations", "checksum", "wall_seconds", "cpu_user_seconds", "cpu_system_seconds",
+    "ops_per_second", "peak_rss_bytes", "end_rss_bytes", "rss_halves_bytes", "minor_faults",
+    "major_faults", "phases", "latency", "check",
+}
+PHASE = {"name", "operations", "wall_seconds", "cpu_seconds", "ops_per_second", "rss_bytes", "minor_faults"}
+OPTIONS: Dict[str, List[str]] = {
+    "larson": ["threads", "seed", "min", "max", "chunks", "rounds"],
+    "bench_random_mixed": ["threads", "seed", "operations", "size", "slots", "sizes"],
+    "xmalloc": ["allocators", "releasers", "seed", "size", "batch"],
+}
+
+
+def is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def is_amount(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+
+
+def close(left: float, right: float, relative: float, absolute: float) -> bool:
+    return abs(left - right) <= max(absolute, relative * max(abs(left), abs(right)))
+
+
+def check_provider(provider: Dict[str, Any]) -> None:
+    assert set(provider) == {"name", "version", "path", "build_id", "complete", "parts"}
+    assert provider["name"] in PROVIDERS
+    assert provider["version"] is None or (isinstance(provider["version"], str) and provider["version"])
+    assert os.path.isabs(provider["path"]) and os.path.realpath(provider["path"]) == provider["path"]
+    assert provider["build_id"] is None or re.fullmatch(r"([0-9a-f]{2})+", provider["build_id"])
+    assert set(provider["parts"]) == {"malloc", "calloc", "realloc", "free"}
+    assert provider["parts"]["malloc"] == provider["path"]
+    assert provider["complete"] is (set(provider["parts"].values()) == {provider["path"]})
+
+
+def check_phases(result: Dict[str, Any]) -> None:
+    phases = result["phases"]
+    assert [phase["name"] for phase in phases] == PHASES[result["workload"]]
+    for phase in phases:
+        assert set(phase) == PHASE
+        for name in ("operations", "rss_bytes", "minor_faults"):
+            assert is_count(phase[name]), (phase["name"], name)
+        for name in ("wall_seconds", "cpu_seconds", "ops_per_second"):
+            assert is_amount(phase[name]), (phase["name"], name)
+        assert phase["rss_bytes"] <= result["peak_rss_bytes"]
+        if phase["wall_seconds"] > 1e-5:
+            rate = phase["operations"] / phase["wall_seconds"]
+            assert close(phase["ops_per_second"], rate, 1e-3, 1)
+    cpu = result["cpu_user_seconds"] + result["cpu_system_seconds"]
+    assert sum(p["operations"] for p in phases) == result["operations"]
+    assert close(sum(p["wall_seconds"] for p in phases), result["wall_seconds"], 1e-6, 1e-7)
+    assert close(sum(p["cpu_seconds"] for p in phases), cpu, 1e-6, 1e-5)
+    assert sum(p["minor_faults"] for p in phases) == result["minor_faults"]
+
+
+def check_latency(latency: Dict[str, Any]) -> None:
+    assert set(latency) == {"unit", "sample_every", "clock_ns", "malloc", "free"}
+    assert latency["unit"] == "ns"
+    assert is_count(latency["sample_every"]) and latency["sample_every"] > 0
+    assert 0 < latency["clock_ns"] < 10000
+    for kind in ("malloc", "free"):
+        times = latency[kind]
+        assert set(times) == {"samples", "p50", "p99", "p999", "max"}
+        assert is_count(times["samples"])
+        values = [times[name] for name in ("p50", "p99", "p999", "max")]
+        if times["samples"] == 0:
+            assert values == [None] * 4
+        else:
+            assert all(is_amount(value) for value in values)
+            assert values == sorted(values)
+
+
+def check_arguments(result: Dict[str, Any]) -> None:
+    arguments = result["arguments"]
+    for name in OPTIONS[result["workload"]]:
+        assert name in arguments, name
+    bounds = {"seconds", "operations"} & set(arguments)
+    assert len(bounds) == 1
+    for name, value in arguments.items():
+        if name in ("sizes",) or (name == "size" and result["workload"] == "xmalloc"):
+            assert isinstance(value, str) and value
+        elif name in ("check", "latency", "none"):
+            assert isinstance(value, bool)
+        elif name == "seconds":
+            assert is_amount(value)
+        else:
+            assert is_count(value), name
+
+
+def check(result: Dict[str, Any]) -> None:
+    """Raises AssertionError at the first thing that the contract does not allow."""
+    assert set(result) == TOP
+    assert result["schema"] == "hakmem-driver" and result["schema_version"] == 1
+    assert result["workload"] in PHASES
+    assert result["variant"] in ("release", "asan", "tsan")
+    assert re.fullmatch(r"(gcc|clang) \d+(\.\d+)*", result["compiler"])
+    assert "-O" in result["flags"]
+    assert is_count(result["cores"]) and result["cores"] == len(os.sched_getaffinity(0))
+    assert result["mode"] == ("none" if result["arguments"]["none"] else "allocator")
+    check_arguments(result)
+    check_provider(result["provider"])
+    for name in ("operations", "peak_rss_bytes", "end_rss_bytes", "minor_faults", "major_faults"):
+        assert is_count(result[name]), name
+    for name in ("wall_seconds", "cpu_user_seconds", "cpu_system_seconds", "ops_per_second"):
+        assert is_amount(result[name]), name
+    assert close(result["ops_per_second"], result["operations"] / result["wall_seconds"], 1e-3, 1)
+    if "operations" in result["arguments"]:
+        assert re.fullmatch(r"0x[0-9a-f]{16}", result["checksum"])
+    else:
+        assert result["checksum"] is None
+    halves = result["rss_halves_bytes"]
+    assert len(halves) == 2 and all(is_count(half) and half > 0 for half in halves)
+    assert max(halves) <= result["peak_rss_bytes"]
+    assert 0 < result["end_rss_bytes"] <= result["peak_rss_bytes"]
+    check_phases(result)
+    assert (result["latency"] is not None) == result["arguments"]["latency"]
+    if result["latency"] is not None:
+        check_latency(result["latency"])
+    assert (result["check"] is not None) == result["arguments"]["check"]
+    if result["check"] is not None:
+        assert set(result["check"]) == {"blocks", "errors"}
+        assert result["check"]["errors"] == 0
+        assert result["check"]["blocks"] * 2 == result["operations"]

@@ -1,0 +1,23 @@
+/* Gives out, now and then, a block that begins within the one before it. */
+#include "bump.h"
+
+static _Thread_local unsigned char *last;
+static _Thread_local size_t last_size;
+static _Thread_local unsigned count;
+
+void *malloc(size_t size) {
+    if (++count % 1000 == 0 && last != NULL && last_size > 32)
+        return last + 16;
+    last = bump(size);
+    last_size = size;
+    return last;
+}
+void *calloc(size_t number, size_t size) {
+    return bump_calloc(number, size);
+}
+void *realloc(void *old, size_t size) {
+    return bump_realloc(old, size);
+}
+void free(void *block) {
+    (void)block;
+}

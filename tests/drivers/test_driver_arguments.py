@@ -1,0 +1,154 @@
+"""Every form of the arguments, and every wrong one: a sentence that names it, and exit status 2."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Tuple
+
+import pytest
+
+import driver_contract
+from driver_run import WORKLOADS, run
+
+Program = Callable[..., Path]
+
+# (workload, arguments, what the JSON's arguments must contain)
+FORMS: List[Tuple[str, List[str], Dict[str, Any]]] = [
+    ("larson", ["1", "8", "100", "200", "10", "7", "2"],
+     {"seconds": 1, "min": 8, "max": 100, "chunks": 200, "rounds": 10, "seed": 7, "threads": 2}),
+    ("larson", ["0.05", "8", "100", "200", "10", "7", "2"], {"seconds": 0.05}),
+    ("larson", ["2", "10000", "256"], {"threads": 2, "operations": 10000, "max": 256, "min": 8}),
+    ("larson", ["1", "1000", "4"], {"max": 4, "min": 4}),
+    ("larson", ["1", "1", "4"], {"operations": 1}),
+    ("larson", ["--threads", "1", "--seconds", "0.01"], {"min": 8, "max": 1000, "chunks": 5000}),
+    ("larson", ["--threads=2", "--operations=1000", "--min=16", "--max=16", "--chunks=10", "--rounds=1"],
+     {"threads": 2, "operations": 1000, "min": 16, "max": 16, "chunks": 10, "rounds": 1}),
+    ("larson", ["--operations", "1000", "--min", "5000"], {"min": 5000, "max": 5000}),
+    ("larson", ["2", "1000", "256", "--seed", "18446744073709551615"], {"seed": 2**64 - 1}),
+    ("larson", ["--seed", "0", "--", "1", "1000", "64"], {"seed": 0, "max": 64}),
+    ("bench_random_mixed", ["10000", "256", "42"],
+     {"operations": 10000, "size": 256, "seed": 42, "threads": 1, "sizes": "uniform"}),
+    ("bench_random_mixed", ["--operations", "1", "--size", "1"], {"operations": 1, "size": 1}),
+    ("bench_random_mixed", ["--operations", "999", "--slots", "1", "--threads", "3"],
+     {"slots": 1, "threads": 3}),
+    ("bench_random_mixed", ["10000", "1024", "1", "--sizes", "pareto"], {"sizes": "pareto"}),
+    ("bench_random_mixed", ["10000", "1000000", "1", "--sizes=pareto"], {"size": 1000000}),
+    ("xmalloc", ["--seconds", "0.02"], {"size": "mix", "batch": 100}),
+    ("xmalloc", ["--threads", "1", "--operations", "1000"], {"threads": 1, "allocators": 1, "releasers": 1}),
+    ("xmalloc", ["--threads", "5", "--operations", "1000"], {"allocators": 3, "releasers": 2}),
+    ("xmalloc", ["--allocators", "1", "--releasers", "3", "--operations", "5000", "--size", "64", "--batch", "7"],
+     {"allocators": 1, "releasers": 3, "size": "64", "batch": 7}),
+    ("xmalloc", ["--allocators", "3", "--operations", "1"], {"allocators": 3, "releasers": 1}),
+    ("xmalloc", ["--releasers", "2", "--operations", "50", "--size", "1"], {"allocators": 1, "releasers": 2}),
+]
+
+
+@pytest.mark.parametrize("workload,arguments,wanted", FORMS, ids=lambda v: " ".join(v) if isinstance(v, list) else None)
+def test_form(program: Program, workload: str, arguments: List[str], wanted: Dict[str, Any]) -> None:
+    done = run(program(workload), ["--json", *arguments])
+    result = done.json
+    driver_contract.check(result)
+    assert {name: result["arguments"].get(name) for name in wanted} == wanted
+    assert done.err == ""
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_without_arguments(program: Program, workload: str) -> None:
+    done = run(program(workload), ["--json"])
+    driver_contract.check(done.json)
+    assert 0.1 < done.json["wall_seconds"] < 30
+
+
+NUMBERS = ["0", "-1", "-5", "10x", "x", "", " 1", "1 ", "+1", "0x10", "1e3", "1.5",
+           "18446744073709551616", "99999999999999999999999999"]
+BAD: List[Tuple[str, List[str], str]] = []
+for _workload, _options in (
+    ("larson", ["threads", "operations", "min", "max", "chunks", "rounds"]),
+    ("bench_random_mixed", ["threads", "operations", "size", "slots"]),
+    ("xmalloc", ["threads", "allocators", "releasers", "operations", "size", "batch"]),
+):
+    for _option in _options:
+        for _number in NUMBERS:
+            BAD.append((_workload, [f"--{_option}={_number}"], f"--{_option}"))
+        BAD.append((_workload, [f"--{_option}", "0"], f"--{_option}"))
+        BAD.append((_workload, [f"--{_option}"], f"--{_option}"))
+    for _number in NUMBERS[1:]:
+        BAD.append((_workload, [f"--seed={_number}"], "--seed"))
+    BAD += [
+        (_workload, ["--treads", "4"], "--treads"),
+        (_workload, ["--thread=4"], "--thread"),
+        (_workload, ["-t", "4"], "-t"),
+        (_workload, ["-"], "'-'|positional"),
+        (_workload, ["--=4"], "--=4"),
+        (_workload, ["--json=1"], "--json"),
+        (_workload, ["--json", "--json"], "--json.*twice"),
+        (_workload, ["--seed", "1", "--seed", "1"], "--seed.*twice"),
+        (_workload, ["--threads", "4097"], "4096"),
+        (_workload, ["1", "2"], "positional"),
+        (_workload, ["1"] * 100, "positional"),
+    ]
+for _workload in ("larson", "xmalloc"):
+    for _seconds in ["0", "-1", "0.0001", "nan", "inf", "1e3", "86401", "0x1", "", ".", "1..2", "1,5", "1s"]:
+        BAD.append((_workload, [f"--seconds={_seconds}"], "--seconds"))
+    BAD.append((_workload, ["--seconds", "1", "--operations", "10"], "--seconds.*--operations"))
+BAD += [
+    ("larson", ["0", "8", "100", "10", "10", "1", "2"], r"SECONDS.*0\.001 to 86400"),
+    ("larson", ["1", "0", "100", "10", "10", "1", "2"], "MIN"),
+    ("larson", ["1", "8", "10x", "10", "10", "1", "2"], "MAX"),
+    ("larson", ["1", "8", "100", "0", "10", "1", "2"], "CHUNKS"),
+    ("larson", ["1", "8", "100", "10", "0", "1", "2"], "ROUNDS"),
+    ("larson", ["1", "8", "100", "10", "10", "-1", "2"], "SEED"),
+    ("larson", ["1", "8", "100", "10", "10", "1", "0"], "THREADS.*1 to 4096"),
+    ("larson", ["0", "1000", "256"], "THREADS"),
+    ("larson", ["2", "1000", "256", "--threads", "2"], "--threads.*twice"),
+    ("larson", ["2", "1000", "256", "--seconds", "2"], "--seconds.*--operations"),
+    ("larson", ["--max", "1073741825"], "1073741824"),
+    ("larson", ["--threads", "4096", "--chunks", "100000000"], "--chunks.*--threads.*GiB"),
+    ("larson", ["--threads", "4096", "--chunks", "100000", "--max", "1073741824"], "--max.*GiB"),
+    ("bench_random_mixed", ["0", "256", "42"], "OPERATIONS"),
+    ("bench_random_mixed", ["100", "0", "42"], "SIZE"),
+    ("bench_random_mixed", ["100", "256", "4 2"], "SEED"),
+    ("bench_random_mixed", ["--seconds", "1"], "--seconds"),
+    ("bench_random_mixed", ["--sizes"], "--sizes"),
+    ("bench_random_mixed", ["--sizes="], "--sizes"),
+    ("bench_random_mixed", ["--sizes", "no such file"], "--sizes.*no such file"),
+    ("bench_random_mixed", ["--sizes", "/"], "--sizes"),
+    ("bench_random_mixed", ["--slots", "100000000", "--size", "1073741824"], "--slots.*--size.*GiB"),
+    ("xmalloc", ["4"], "positional.*'4'"),
+    ("xmalloc", ["--threads", "2", "--allocators", "1"], "--threads.*--allocators"),
+    ("xmalloc", ["--threads", "2", "--releasers", "1"], "--threads.*--releasers"),
+    ("xmalloc", ["--size", "mixed"], "--size takes mix or"),
+    ("xmalloc", ["--size", "1073741825"], "1073741824"),
+    ("xmalloc", ["--size", "1073741824", "--batch", "65536"], "--batch.*--size.*GiB"),
+]
+
+
+@pytest.mark.parametrize("workload,arguments,names", BAD, ids=lambda v: " ".join(v)[:60] if isinstance(v, list) else None)
+def test_refused(program: Program, workload: str, arguments: List[str], names: str) -> None:
+    done = run(program(workload), arguments, timeout=20)
+    assert done.status == 2
+    assert done.out == ""
+    assert re.fullmatch(rf"{workload}: [^\n]+\n", done.err), done.err
+    assert re.search(names, done.err), done.err
+
+
+def test_control_characters_do_not_reach_the_terminal(program: Program) -> None:
+    done = run(program("larson"), ["--threads", "\x1b[31m4\n"])
+    assert done.status == 2 and "\x1b" not in done.err and done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_help(program: Program, workload: str) -> None:
+    done = run(program(workload), ["--threads", "2", "--help"])
+    assert done.status == 0 and done.err == ""
+    for option in ["--threads", "--seed", "--json", "--latency", "--check", "--none", "--help"]:
+        assert option in done.out
+
+
+def test_larson_swaps_min_and_max(program: Program) -> None:
+    done = run(program("larson"), ["0.1", "5", "1", "100", "10", "10000", "42", "--json", "--check"])
+    assert re.fullmatch(r"larson: MIN 5 .*MAX 1.*swapped.*\n", done.err)
+    assert (done.json["arguments"]["min"], done.json["arguments"]["max"]) == (1, 5)
+    assert done.json["arguments"]["threads"] == 42
+    driver_contract.check(done.json)
