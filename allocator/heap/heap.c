@@ -14,13 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifndef SLOTS_MOST
 #define SLOTS_MOST     (2 * HAK_MAGAZINE_SLOTS) /* slots of a magazine, at most */
-#endif
 #define SLOTS_LEAST    4u
-#ifndef SLOTS_BYTES
 #define SLOTS_BYTES    32768u /* bytes of blocks in a magazine, where SLOTS_LEAST allows */
-#endif
 #define SLOTS_AT_FIRST 16u
 #define TICK_EVERY     16u /* slow paths between two looks at the clock */
 
@@ -102,24 +98,12 @@ struct hak_heap *hak_heap_enter(void) {
     return heap;
 }
 
-/* Full halves go to the depot, where the next thread finds them, the rest to the slabs. */
+/* Everything goes home: in the depot the blocks would reach another thread, and share cache lines
+ * with those that stay here. */
 static void empty_magazine(struct hak_heap *heap, unsigned class_index) {
-    struct hak_heap_class *class = &heap->classes[class_index];
-    void **blocks = class->bottom + 1;
-    unsigned count = (unsigned)(hak_thread.top[class_index] - class->bottom);
-    unsigned batch = class->most / 2;
-    while (count >= batch && !thread_ended) {
-        struct hak_magazine *magazine = heap->spare ? heap->spare : hak_magazine_new();
-        heap->spare = magazine;
-        if (!magazine) break;
-        magazine->count = batch;
-        memcpy(magazine->slots, blocks + count - batch, batch * sizeof *blocks);
-        if (!hak_depot_put(class_index, magazine)) break;
-        heap->spare = NULL;
-        count -= batch;
-    }
-    if (count) hak_heap_give_blocks(heap, blocks, count);
-    hak_thread.top[class_index] = class->bottom;
+    void **bottom = heap->classes[class_index].bottom;
+    hak_heap_give_blocks(heap, bottom + 1, (unsigned)(hak_thread.top[class_index] - bottom));
+    hak_thread.top[class_index] = bottom;
 }
 
 void hak_heap_exit(void) {
