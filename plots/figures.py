@@ -1,0 +1,291 @@
+"""The pictures of a run: throughput, ratio to the baselines, and peak memory of each workload.
+
+A picture has one panel for each combination of the parameters that vary beside the one on the
+horizontal axis, which is `threads` where threads vary, else the parameter with the most values.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+
+from plots.style import Look, legend_below, looks_of, save
+from runner.estimate import Analysis
+from runner.records import Cell
+
+MOST_PANELS = 12
+_MEBIBYTE = 1 << 20
+_UNITS = {
+    "size": "largest block, bytes", "min": "smallest block, bytes", "max": "largest block, bytes",
+    "chunks": "blocks of a thread", "slots": "slots", "batch": "blocks in a batch",
+    "rounds": "rounds before a hand-over", "seconds": "length, s",
+    "operations": "operations of a thread", "allocators": "allocating threads",
+    "releasers": "freeing threads", "threads": "threads", "seed": "seed", "sizes": "distribution",
+}
+# Ticks of a ratio's axis, from the finest; the first that gives few enough is taken.
+_RATIO_TICKS: tuple[tuple[float, ...], ...] = (
+    tuple(n / 50 for n in range(5, 250)),
+    tuple(n / 20 for n in range(2, 100)),
+    tuple(n / 10 for n in range(1, 60)),
+    (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 15, 20, 50),
+    (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100),
+    (0.0001, 0.001, 0.01, 0.1, 1, 10, 100, 1000, 10000),
+)
+Bounds = tuple[float, float, float]  # middle, low, high
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The cells of one panel, in the order of the axis."""
+
+    title: str
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is on the horizontal axis of a workload's pictures, and the panels."""
+
+    axis: str
+    panels: list[Panel]
+    left_out: int
+
+
+def layout_of(cells: Sequence[Cell]) -> Layout:
+    """Return how the cells of a workload are spread over panels."""
+    values: dict[str, list[object]] = {}
+    for cell in cells:
+        for name, value in cell.parameters.items():
+            if name == "operations" and cell.calibrated:
+                continue
+            seen = values.setdefault(name, [])
+            if value not in seen:
+                seen.append(value)
+    varying = [name for name, seen in values.items() if len(seen) > 1]
+    axis = "threads" if "threads" in varying or not varying else max(
+        varying, key=lambda name: len(values[name])
+    )
+    if axis not in values:
+        axis = next(iter(values))
+    others = [name for name in varying if name != axis]
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        title = ", ".join(f"{name} {Path(str(cell.parameters[name])).name}" for name in others)
+        groups.setdefault(title, []).append(cell)
+    panels = [Panel(title, _sorted(group, axis)) for title, group in groups.items()]
+    return Layout(axis, panels[:MOST_PANELS], max(0, len(panels) - MOST_PANELS))
+
+
+def _sorted(cells: list[Cell], axis: str) -> list[Cell]:
+    values = [cell.parameters[axis] for cell in cells]
+    if any(isinstance(value, str) for value in values):
+        return cells
+    return sorted(cells, key=lambda cell: float(cell.parameters[axis]))
+
+
+def draw_all(analysis: Analysis, folder: Path) -> list[Path]:
+    """Draw every picture of a run into a folder and return the files."""
+    written: list[Path] = []
+    names = analysis.allocators
+    looks = looks_of(names, analysis.subject)
+    for workload in analysis.header.workloads:
+        layout = layout_of(analysis.cells_of(workload))
+
+        def speed(cell: Cell, name: str) -> Optional[Bounds]:
+            found = analysis.results[cell.id, name].throughput
+            if found is None:
+                return None
+            return (found.median / 1e6, found.interval.low / 1e6, found.interval.high / 1e6)
+
+        def memory(cell: Cell, name: str) -> Optional[Bounds]:
+            found = analysis.results[cell.id, name].peak_rss
+            if found is None:
+                return None
+            bounds = (found.median, found.interval.low, found.interval.high)
+            return (bounds[0] / _MEBIBYTE, bounds[1] / _MEBIBYTE, bounds[2] / _MEBIBYTE)
+
+        def ratio(cell: Cell, name: str) -> Optional[Bounds]:
+            found = analysis.ratios.get((cell.id, name))
+            return (found.median, found.interval.low, found.interval.high) if found else None
+
+        kinds: list[tuple[str, str, str, Sequence[str], Callable[[Cell, str], Optional[Bounds]]]]
+        kinds = [
+            ("throughput", "throughput", "million operations a second", names, speed),
+            ("memory", "peak resident memory", "MiB", names, memory),
+        ]
+        if analysis.baselines:
+            subject = analysis.subject
+            kinds.insert(1, (
+                "ratio", f"throughput of {subject} relative to the others",
+                f"{subject} / baseline", analysis.baselines, ratio,
+            ))
+        for kind, title, unit, shown, value in kinds:
+            figure = _figure(analysis, workload, layout, title, unit, shown, looks, value,
+                             at_one=kind == "ratio")
+            written += save(figure, folder, f"{kind}-{workload}")
+    return written
+
+
+def _figure(
+    analysis: Analysis, workload: str, layout: Layout, title: str, unit: str,
+    names: Sequence[str], looks: dict[str, Look],
+    value: Callable[[Cell, str], Optional[Bounds]], at_one: bool,
+) -> Figure:
+    count = len(layout.panels)
+    columns = min(count, 1 if count == 1 else 2 if count <= 4 else 3)
+    rows = math.ceil(count / columns)
+    figure = Figure(
+        figsize=(7.6 if columns == 1 else 4.6 * columns, 4.2 if rows == 1 else 3.3 * rows),
+        layout="constrained",
+    )
+    grid = figure.subplots(rows, columns, squeeze=False)
+    panels = list(grid.flat)
+    for axes, panel in zip(panels, layout.panels):
+        places = _places(panel.cells, layout.axis)
+        _draw_lines(axes, panel.cells, places, names, looks, value)
+        _prepare(axes, analysis, panel, layout.axis, places, at_one)
+        axes.set_ylabel(unit)
+        axes.set_title(panel.title)
+    for axes in panels[count:]:
+        axes.set_visible(False)
+    more = f" ({layout.left_out} more panels left out)" if layout.left_out else ""
+    figure.suptitle(f"{workload}: {title}{more}", fontsize=12)
+    legend_below(figure, panels[:count], columns=4 if columns == 1 else 8)
+    return figure
+
+
+def _places(cells: Sequence[Cell], axis: str) -> list[float]:
+    """Return where the cells stand: by the logarithm of wide positive values, by the value
+    itself, or one after the other for words."""
+    values = [cell.parameters[axis] for cell in cells]
+    numbers = [float(value) for value in values if not isinstance(value, str)]
+    if len(numbers) < len(values):
+        return [float(n) for n in range(len(values))]
+    if _is_wide(numbers):
+        return [math.log2(number) for number in numbers]
+    return numbers
+
+
+def _is_wide(numbers: Sequence[float]) -> bool:
+    """True for steps that double rather than count: even spacing would crush the small ones."""
+    if len(numbers) < 3 or min(numbers) <= 0:
+        return False
+    steps = [high - low for low, high in zip(numbers, numbers[1:])]
+    return max(steps) > 1.9 * min(steps) and max(numbers) / min(numbers) >= 4
+
+
+def _draw_lines(
+    axes: Axes, cells: Sequence[Cell], places: Sequence[float], names: Sequence[str],
+    looks: dict[str, Look], value: Callable[[Cell, str], Optional[Bounds]],
+) -> None:
+    """Draw a line with its confidence band for each name; single points get bars instead."""
+    for number, name in enumerate(names):
+        look = looks[name]
+        found = [(place, value(cell, name)) for place, cell in zip(places, cells)]
+        known = [(place, bounds) for place, bounds in found if bounds is not None]
+        if not known:
+            axes.plot([], [], color=look.colour, marker=look.marker, label=f"{name} (no result)")
+            continue
+        middle = [bounds[0] for _, bounds in known]
+        low = [bounds[1] for _, bounds in known]
+        high = [bounds[2] for _, bounds in known]
+        where = [place for place, _ in known]
+        style = {"color": look.colour, "marker": look.marker, "label": name, "markersize": 6.0}
+        if len(cells) == 1:
+            shift = places[0] + (number - (len(names) - 1) / 2) * 0.1
+            errors = [[middle[0] - low[0]], [high[0] - middle[0]]]
+            axes.errorbar([shift], middle, yerr=errors, capsize=4, linestyle="none", **style)
+            continue
+        axes.fill_between(where, low, high, color=look.colour, alpha=0.18, linewidth=0)
+        axes.plot(where, middle, linewidth=look.width, zorder=3 + look.width / 10, **style)
+
+
+def _prepare(
+    axes: Axes, analysis: Analysis, panel: Panel, axis: str, places: Sequence[float], at_one: bool
+) -> None:
+    """Set limits, ticks and labels; mark the cores, and the line of equality."""
+    margin = 0.04 * (places[-1] - places[0]) if len(places) > 1 else 0.6
+    axes.set_xlim(places[0] - margin, places[-1] + margin)
+    _set_ticks(axes, panel.cells, axis, places)
+    axes.set_xlabel(_UNITS.get(axis, axis))
+    if at_one:
+        _prepare_ratio(axes)
+    else:
+        axes.set_ylim(0, axes.get_ylim()[1] * 1.1)  # room for the note on top
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=7))
+    _mark_cores(axes, analysis, panel, axis, places)
+
+
+def _prepare_ratio(axes: Axes) -> None:
+    """Twice as fast and half as fast are equally far from the line of equality."""
+    bottom, top = axes.dataLim.intervaly
+    if not 0 < bottom <= top < math.inf:
+        bottom = top = 1.0
+    bottom, top = min(bottom / 1.03, 0.93), max(top, 1.05)
+    top *= (top / bottom) ** 0.12  # room for the note on top
+    axes.set_yscale("log")
+    axes.set_ylim(bottom, top)
+    for steps in _RATIO_TICKS:
+        ticks = [tick for tick in steps if bottom <= tick <= top]
+        if len(ticks) <= 9:
+            break
+    axes.set_yticks(ticks)
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:g}"))
+    axes.axhline(1, color="#333333", linewidth=1.2, linestyle=(0, (4, 2)))
+    axes.annotate(
+        "equal", (1, 1), xycoords=("axes fraction", "data"), ha="left", va="center",
+        fontsize=8, color="#333333", xytext=(3, 0), textcoords="offset points",
+    )
+
+
+def _set_ticks(axes: Axes, cells: Sequence[Cell], axis: str, places: Sequence[float]) -> None:
+    values = [cell.parameters[axis] for cell in cells]
+    step = math.ceil(len(values) / 16)
+    labels = {place: value for place, value in list(zip(places, values))[::step]}
+    axes.set_xticks(list(labels))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda place, _: _tick(labels.get(place, "")))
+    )
+
+
+def _tick(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, int) and value >= 100_000:
+        return f"{value:.3g}"
+    return Path(value).name if isinstance(value, str) else str(value)
+
+
+def _mark_cores(
+    axes: Axes, analysis: Analysis, panel: Panel, axis: str, places: Sequence[float]
+) -> None:
+    """Shade the side where more threads run than there are cores, on an axis of threads."""
+    if axis != "threads":
+        return
+    cores = analysis.header.machine.cores_available
+    over = [analysis.oversubscribed(cell) for cell in panel.cells]
+    left, right = axes.get_xlim()
+    if all(over):
+        edge = left
+    elif any(over):
+        first = over.index(True)
+        edge = (places[first - 1] + places[first]) / 2 if first else left
+    else:
+        axes.set_xlabel(f"threads (the machine has {cores} cores)")
+        return
+    axes.axvspan(edge, right, color="#000000", alpha=0.05, linewidth=0, zorder=0)
+    plural = "core" if cores == 1 else "cores"
+    axes.annotate(
+        f"more threads than the {cores} {plural}", ((edge + right) / 2, 0.985),
+        xycoords=("data", "axes fraction"), ha="center", va="top", fontsize=8, color="#555555",
+    )
+    if edge > left:
+        axes.axvline(edge, color="#777777", linewidth=1, linestyle=":")

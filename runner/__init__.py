@@ -1,0 +1,1 @@
+"""The runner: measures allocators on workloads and says who is faster."""

@@ -1,0 +1,354 @@
+"""All statistics of a run: medians, quartiles, confidence intervals, ratios, geometric means.
+
+The table, the summary and the plots all show what `analyse` returns. Intervals are percentile
+bootstrap intervals (95%) with a fixed seed, so that the same file always gives the same numbers.
+Ratios compare samples of the same round, which were measured close to each other in time; noise
+that a neighbour makes for a while then hits both.
+"""
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from runner.allocators import NONE, SUBJECT
+from runner.records import Cell, RunHeader, Sample
+
+CONFIDENCE = 0.95
+RESAMPLES = 1000
+FEW_SAMPLES = 5
+NOISY_SPREAD = 0.10
+_SEED = 20201
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a set of samples says about one number. `spread` is the distance of the quartiles
+    relative to the median."""
+
+    median: float
+    lower_quartile: float
+    upper_quartile: float
+    lowest: float
+    highest: float
+    interval: Interval
+    samples: int
+    spread: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """One allocator in one cell; without numbers if any of its samples failed, or none is there.
+    Throughput is in operations a second, its least disturbed sample is `throughput.highest`;
+    peak memory is in bytes."""
+
+    throughput: Optional[Estimate]
+    peak_rss: Optional[Estimate]
+    attempts: int
+    failures: list[str]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """The subject's throughput over a baseline's, by rounds that have both."""
+
+    baseline: str
+    median: float
+    interval: Interval
+    rounds: int
+    replicates: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A geometric mean of ratios over cells."""
+
+    value: float
+    interval: Optional[Interval]
+    cells: int
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything that is shown of a run. Ratios and means are of `subject` against others."""
+
+    header: RunHeader
+    subject: str
+    baselines: list[str]
+    results: dict[tuple[str, str], Result]  # by cell and allocator
+    ratios: dict[tuple[str, str], Ratio]  # by cell and baseline
+    best: dict[str, str]  # cell: the fastest baseline
+    memory_ratios: dict[str, tuple[str, float]]  # cell: leanest baseline, the subject's memory to its
+    speed_means: dict[tuple[str, str], Mean]  # by workload ("" for all) and baseline ("" for the best)
+    undisturbed_means: dict[str, Mean]  # by workload ("" for all): best sample to best sample
+    memory_means: dict[str, Mean]  # by workload ("" for all), to the leanest baseline
+
+    def cells_of(self, workload: str) -> list[Cell]:
+        """Return the cells of one workload, in the order of the matrix."""
+        return [cell for cell in self.header.cells if cell.workload == workload]
+
+    @property
+    def allocators(self) -> list[str]:
+        """The names of all allocators, in the order that was given."""
+        return [entry.name for entry in self.header.allocators]
+
+    def oversubscribed(self, cell: Cell) -> bool:
+        """True if the cell runs more threads than there are cores for."""
+        return cell.concurrency > self.header.machine.cores_available
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Return a quantile of sorted numbers, interpolated between neighbours."""
+    place = share * (len(ordered) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    low, high = ordered[below], ordered[above]
+    return low + (high - low) * (place - below)
+
+
+def median(values: Iterable[float]) -> float:
+    """Return the median."""
+    return quantile(sorted(values), 0.5)
+
+
+def bootstrap(values: Sequence[float], name: str) -> list[float]:
+    """Return the medians of RESAMPLES random resamples of values; `name` seeds the choice."""
+    generator = random.Random(f"{_SEED}:{name}")
+    count = len(values)
+    return [median(generator.choices(values, k=count)) for _ in range(RESAMPLES)]
+
+
+def interval_of(replicates: Sequence[float]) -> Interval:
+    """Return the percentile interval of bootstrap replicates."""
+    ordered = sorted(replicates)
+    tail = (1 - CONFIDENCE) / 2
+    return Interval(quantile(ordered, tail), quantile(ordered, 1 - tail))
+
+
+def estimate(values: Sequence[float], name: str) -> Estimate:
+    """Return the estimate of one number from its samples (at least one)."""
+    ordered = sorted(values)
+    middle = quantile(ordered, 0.5)
+    low, high = quantile(ordered, 0.25), quantile(ordered, 0.75)
+    return Estimate(
+        median=middle,
+        lower_quartile=low,
+        upper_quartile=high,
+        lowest=ordered[0],
+        highest=ordered[-1],
+        interval=interval_of(bootstrap(ordered, name)),
+        samples=len(ordered),
+        spread=(high - low) / middle if middle else 0.0,
+    )
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Return the geometric mean of positive numbers (at least one)."""
+    return math.exp(sum(math.log(value) for value in values) / len(values))
+
+
+def analyse(header: RunHeader, samples: Sequence[Sample]) -> Analysis:
+    """Return the analysis of a run's samples; warm-ups do not count."""
+    names = [entry.name for entry in header.allocators]
+    subject = SUBJECT if SUBJECT in names else next((n for n in names if n != NONE), names[0])
+    baselines = [name for name in names if name not in (subject, NONE)]
+    grouped: dict[tuple[str, str], list[Sample]] = {
+        (cell.id, name): [] for cell in header.cells for name in names
+    }
+    for sample in samples:
+        group = grouped.get((sample.cell, sample.allocator))
+        if group is not None and not (sample.warmup and sample.ok):
+            group.append(sample)
+    results = {key: _result(group, ":".join(key)) for key, group in grouped.items()}
+    ratios: dict[tuple[str, str], Ratio] = {}
+    best: dict[str, str] = {}
+    memory: dict[str, tuple[str, float]] = {}
+    for cell in header.cells:
+        _compare(cell, subject, baselines, grouped, results, ratios, best, memory)
+    speed_means, memory_means = _means(header, baselines, ratios, best, memory)
+    undisturbed = _undisturbed_means(header, subject, baselines, results)
+    return Analysis(
+        header, subject, baselines, results, ratios, best, memory, speed_means, undisturbed,
+        memory_means,
+    )
+
+
+def _result(group: Sequence[Sample], name: str) -> Result:
+    failures = [sample.failure.reason for sample in group if sample.failure is not None]
+    good = [sample.measured for sample in group if sample.measured is not None]
+    if failures or not good:
+        return Result(None, None, len(group), failures)
+    return Result(
+        throughput=estimate([m.ops_per_second for m in good], name),
+        peak_rss=estimate([float(m.peak_rss_bytes) for m in good], name),
+        attempts=len(group),
+        failures=[],
+    )
+
+
+def _compare(
+    cell: Cell,
+    subject: str,
+    baselines: Sequence[str],
+    grouped: dict[tuple[str, str], list[Sample]],
+    results: dict[tuple[str, str], Result],
+    ratios: dict[tuple[str, str], Ratio],
+    best: dict[str, str],
+    memory: dict[str, tuple[str, float]],
+) -> None:
+    """Fill in what compares the subject with the baselines in one cell."""
+    ours = results[cell.id, subject]
+    speeds: dict[str, float] = {}
+    peaks: dict[str, float] = {}
+    for name in baselines:
+        theirs = results[cell.id, name]
+        if theirs.throughput is None or theirs.peak_rss is None:
+            continue
+        speeds[name], peaks[name] = theirs.throughput.median, theirs.peak_rss.median
+        if ours.throughput is not None:
+            ratio = _ratio(grouped[cell.id, subject], grouped[cell.id, name], cell.id, name)
+            if ratio is not None:
+                ratios[cell.id, name] = ratio
+    if speeds:
+        best[cell.id] = max(speeds, key=lambda name: speeds[name])
+    if peaks and ours.peak_rss is not None:
+        leanest = min(peaks, key=lambda name: peaks[name])
+        memory[cell.id] = (leanest, ours.peak_rss.median / peaks[leanest])
+
+
+def _ratio(
+    ours: Sequence[Sample], theirs: Sequence[Sample], cell: str, baseline: str
+) -> Optional[Ratio]:
+    by_round = {s.round: s.measured.ops_per_second for s in theirs if s.measured is not None}
+    paired = sorted(
+        s.measured.ops_per_second / by_round[s.round]
+        for s in ours
+        if s.measured is not None and s.round in by_round
+    )
+    if not paired:
+        return None
+    replicates = bootstrap(paired, f"ratio:{cell}:{baseline}")
+    return Ratio(
+        baseline, quantile(paired, 0.5), interval_of(replicates), len(paired), tuple(replicates)
+    )
+
+
+def _means(
+    header: RunHeader,
+    baselines: Sequence[str],
+    ratios: dict[tuple[str, str], Ratio],
+    best: dict[str, str],
+    memory: dict[str, tuple[str, float]],
+) -> tuple[dict[tuple[str, str], Mean], dict[str, Mean]]:
+    """Return the means of throughput and of memory ratios, by workload and over all."""
+    speed: dict[tuple[str, str], Mean] = {}
+    lean: dict[str, Mean] = {}
+    for workload in [*header.workloads, ""]:
+        cells = [cell.id for cell in header.cells if workload in (cell.workload, "")]
+        for baseline in [*baselines, ""]:
+            chosen = [
+                ratios[cell, baseline or best[cell]]
+                for cell in cells
+                if cell in best and (cell, baseline or best[cell]) in ratios
+            ]
+            if chosen:
+                speed[workload, baseline] = _mean_of_ratios(chosen)
+        shares = [memory[cell][1] for cell in cells if cell in memory]
+        if shares:
+            lean[workload] = Mean(geometric_mean(shares), None, len(shares))
+    return speed, lean
+
+
+def _undisturbed_means(
+    header: RunHeader,
+    subject: str,
+    baselines: Sequence[str],
+    results: dict[tuple[str, str], Result],
+) -> dict[str, Mean]:
+    """Return by workload the mean of the subject's fastest sample over the baselines' fastest.
+
+    Noise only ever slows a sample down, so the fastest one is the least disturbed.
+    """
+    means: dict[str, Mean] = {}
+    for workload in [*header.workloads, ""]:
+        shares: list[float] = []
+        for cell in header.cells:
+            ours = results[cell.id, subject].throughput
+            theirs = [
+                found.highest
+                for found in (results[cell.id, name].throughput for name in baselines)
+                if found is not None
+            ]
+            if workload in (cell.workload, "") and ours is not None and theirs:
+                shares.append(ours.highest / max(theirs))
+        if shares:
+            means[workload] = Mean(geometric_mean(shares), None, len(shares))
+    return means
+
+
+def _mean_of_ratios(ratios: Sequence[Ratio]) -> Mean:
+    """The interval takes one replicate of every cell at a time: cells vary independently."""
+    replicates = [
+        geometric_mean(values) for values in zip(*(ratio.replicates for ratio in ratios))
+    ]
+    return Mean(
+        geometric_mean([ratio.median for ratio in ratios]), interval_of(replicates), len(ratios)
+    )
+
+
+def remarks(analysis: Analysis) -> list[str]:
+    """Return in plain words what a reader must know before believing the numbers."""
+    header, lines = analysis.header, []
+    cores = header.machine.cores_available
+    if any(analysis.oversubscribed(cell) for cell in header.cells):
+        lines.append(
+            f"* oversubscribed: more threads than the {cores} cores, so the system's scheduler "
+            "is measured too."
+        )
+    counts = [r.throughput.samples for r in analysis.results.values() if r.throughput]
+    if counts and min(counts) < FEW_SAMPLES:
+        lines.append(
+            f"Too few samples: some cells have only {min(counts)}; intervals need at least "
+            f"{FEW_SAMPLES} to mean something."
+        )
+    lines += _listed(
+        analysis,
+        lambda result: result.throughput is not None and result.throughput.spread > NOISY_SPREAD,
+        f"Noisy, the middle half of the samples spans more than {NOISY_SPREAD:.0%} of the median",
+    )
+    lines += _listed(analysis, lambda result: bool(result.failures), "Failed")
+    lines += [f"Left out: {name}: {reason}" for name, reason in header.skipped.items()]
+    if header.settings.check:
+        lines.append("Measured with --check, which costs every allocator speed.")
+    if header.settings.latency:
+        lines.append("Measured with --latency, which samples single calls.")
+    if header.counters.note is not None:
+        lines.append(f"No hardware counters: {header.counters.note}.")
+    return lines
+
+
+def _listed(
+    analysis: Analysis, chosen: Callable[[Result], bool], heading: str, most: int = 8
+) -> list[str]:
+    """Return one line that names the results that `chosen` accepts."""
+    found: list[str] = []
+    for (cell, name), result in analysis.results.items():
+        if chosen(result):
+            reason = f" ({len(result.failures)} of {result.attempts}: {result.failures[0]})" if (
+                result.failures
+            ) else ""
+            found.append(f"{cell} {name}{reason}")
+    if not found:
+        return []
+    more = f", and {len(found) - most} more" if len(found) > most else ""
+    return [f"{heading}: {', '.join(found[:most])}{more}."]

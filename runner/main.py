@@ -1,0 +1,226 @@
+"""The whole of a run: options, plan, measuring, table, summary, pictures, exit status."""
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+from runner import machine, pictures
+from runner.allocators import LINKED, NONE
+from runner.building import drivers_folder
+from runner.counters import PerfStat
+from runner.errors import EXIT_COMPLETE, EXIT_FAILED_SAMPLES, EXIT_USAGE, UsageError
+from runner.estimate import analyse, remarks
+from runner.interrupts import Interrupted, Interrupts
+from runner.matrix import KEYS, WORKLOADS
+from runner.measure import Laboratory, utc_now
+from runner.options import Options, parse_options
+from runner.plan import (
+    RunName,
+    allocators_of,
+    check_libraries,
+    check_same_run,
+    make_header,
+    make_request,
+    new_run_id,
+    provide_drivers,
+)
+from runner.progress import make_progress
+from runner.records import End, Resume, RunHeader, Sample
+from runner.results_file import ResultsWriter, Run, read_run
+from runner.schedule import in_words
+from runner.session import Session
+from runner.summary import headline, write_summary
+from runner.table import make_blocks, print_blocks
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run with these arguments and return the exit status."""
+    interrupts = Interrupts()
+    interrupts.install()
+    try:
+        options = parse_options(arguments)
+        if options.list:
+            return _show_list(options)
+        if options.resume is not None:
+            return _go_on(options, interrupts)
+        return _start(options, ["runner/run.py", *arguments], interrupts)
+    except UsageError as error:
+        if interrupts.requested is not None:
+            return interrupts.exit_status  # what failed, failed because of the signal
+        _say(f"run.py: {error}")
+        return EXIT_USAGE
+    except Interrupted:
+        _say("Interrupted before anything was measured.")
+        return interrupts.exit_status
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter must not complain about that again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED_SAMPLES
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _start(options: Options, command: list[str], interrupts: Interrupts) -> int:
+    request = make_request(options)
+    folder = options.drivers or drivers_folder(ROOT)
+    check_libraries(request, folder)
+    run_id = new_run_id()
+    path = options.output or ROOT / "results" / f"{run_id}.jsonl"
+    writer = ResultsWriter.create(path)
+    laboratory = Laboratory(folder, machine.driver_environment(os.environ), interrupts)
+    try:
+        try:
+            allocators, skipped = provide_drivers(request, options, ROOT, _say)
+            interrupts.check()
+            header = make_header(
+                request, options, laboratory, allocators, skipped, ROOT,
+                RunName(run_id, command), interrupts,
+            )
+            writer.write(header)
+        except BaseException:
+            writer.discard()
+            raise
+        return _measure(header, [], writer, laboratory, options, interrupts)
+    finally:
+        writer.close()
+        laboratory.close()
+
+
+def _go_on(options: Options, interrupts: Interrupts) -> int:
+    assert options.resume is not None
+    run = read_run(options.resume)
+    folder = options.drivers or drivers_folder(ROOT)
+    check_same_run(run.header, options, folder, ROOT)
+    if run.complete:
+        _say(f"'{run.path}' is complete; there is nothing to go on with.")
+        return _present(run.path, options, run.ends[-1])
+    cut = run.cut_sentence()
+    if cut is not None:
+        _say(cut)
+    writer = ResultsWriter.reopen(run)
+    laboratory = Laboratory(folder, machine.driver_environment(os.environ), interrupts)
+    try:
+        laboratory.perf = PerfStat.restore(run.header.counters)
+        _watch_files(run, laboratory)
+        writer.write(Resume(utc_now(), run.cut_bytes, machine.load_average()))
+        return _measure(run.header, run.samples, writer, laboratory, options, interrupts)
+    finally:
+        writer.close()
+        laboratory.close()
+
+
+def _watch_files(run: Run, laboratory: Laboratory) -> None:
+    for allocator in allocators_of(run.header, ROOT):
+        for workload in run.header.workloads:
+            laboratory.remember(laboratory.driver(allocator, workload))
+        if allocator.library is not None:
+            laboratory.remember(allocator.library)
+
+
+def _measure(
+    header: RunHeader,
+    samples: list[Sample],
+    writer: ResultsWriter,
+    laboratory: Laboratory,
+    options: Options,
+    interrupts: Interrupts,
+) -> int:
+    progress = make_progress(0)
+    session = Session(
+        header, allocators_of(header, ROOT), laboratory, writer, progress, interrupts,
+        samples=list(samples),
+    )
+    _announce(session, bool(samples))
+    try:
+        end = session.run()
+    except UsageError as error:
+        progress.finish(len(session.samples))
+        raise UsageError(
+            f"{error} {len(session.samples)} finished samples are kept; make room and go on with: "
+            f"{_resume_command(writer.path, options)}"
+        ) from error
+    progress.finish(len(session.samples))
+    return _present(writer.path, options, end, interrupts)
+
+
+def _announce(session: Session, going_on: bool) -> None:
+    header = session.header
+    settings = header.settings
+    rounds = "rounds as they fit" if settings.rounds is None else f"{settings.rounds} rounds"
+    limit = "" if settings.budget_seconds is None else f" within {in_words(settings.budget_seconds)}"
+    progress = session.progress
+    progress.message(
+        f"{len(header.cells)} cells x {len(header.allocators)} allocators, {rounds} of "
+        f"{settings.duration_seconds:g} s samples{limit}; about "
+        f"{in_words(session.seconds_expected())} {'left' if going_on else 'in all'}."
+    )
+    load = header.machine.load_average
+    if load is not None and load > max(0.5, header.machine.cores_available / 2):
+        progress.message(f"The machine is busy (load {load:g}); the figures will be disturbed.")
+    if header.counters.note is not None:
+        progress.message(f"No hardware counters: {header.counters.note}.")
+
+
+def _resume_command(path: Path, options: Options) -> str:
+    command = ["runner/run.py", "--resume", str(path)]
+    if options.drivers is not None:
+        command += ["--drivers", str(options.drivers)]
+    return shlex.join(command)
+
+
+def _present(
+    path: Path, options: Options, end: End, interrupts: Optional[Interrupts] = None
+) -> int:
+    """Show table, remarks and where everything is; draw; return the exit status."""
+    run = read_run(path)
+    analysis = analyse(run.header, run.samples)
+    if any(result.attempts for result in analysis.results.values()):
+        print_blocks(make_blocks(analysis))
+    for line in remarks(analysis):
+        print(line)
+    stopped = end.status != "complete"
+    if stopped:
+        print(f"Interrupted; go on with: {_resume_command(path, options)}")
+        return interrupts.exit_status if interrupts else EXIT_FAILED_SAMPLES
+    print(headline(analysis))
+    sys.stdout.flush()
+    folder = path.with_name(f"{path.stem}-plots")
+    images: list[Path] = []
+    complaint: Optional[str] = None
+    if options.plots:
+        images, complaint = pictures.draw(ROOT, path, folder)
+    summary = path.with_suffix(".md")
+    write_summary(summary, analysis, path, images, complete=not stopped)
+    print(f"Results: {path}")
+    print(f"Summary: {summary}")
+    if images:
+        print(f"Plots:   {folder}")
+    if complaint is not None:
+        print(complaint)
+    return EXIT_FAILED_SAMPLES if end.failed else EXIT_COMPLETE
+
+
+def _show_list(options: Options) -> int:
+    folder = options.drivers or drivers_folder(ROOT)
+    for workload in WORKLOADS.values():
+        defaults = " ".join(f"{name}={value}" for name, value in workload.defaults.items())
+        print(f"workload {workload.name}: {defaults}")
+        for name in workload.keys:
+            print(f"    {name:<12}{KEYS[name].help}")
+    for name in LINKED:
+        missing = [w for w in WORKLOADS if not (folder / f"{w}_{name}").is_file()]
+        state = "built" if not missing else "not built yet: " + ", ".join(
+            f"{w}_{name}" for w in missing
+        )
+        print(f"allocator {name}: {state}")
+    print(f"allocator {NONE}: the same loop without an allocator")
+    print("allocator NAME=/path/to/lib.so: any library that can be preloaded")
+    return EXIT_COMPLETE

@@ -1,0 +1,352 @@
+"""The workloads, the keys of their matrix, and the cells that a matrix makes of them.
+
+A cell is one workload with one set of parameters. The table WORKLOADS says which keys a workload
+has and what it is measured with where the matrix says nothing:
+
+  larson              8 to 1000 bytes, 5000 blocks a thread, 100 rounds before a hand-over: the
+                      arguments that larson is most often published with
+  bench_random_mixed  sizes up to 1024 bytes in 8192 slots, some MB of live blocks; its number of
+                      operations is calibrated, since it has no bound in time
+  xmalloc             the mix of sizes
+"""
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Optional
+
+from runner.errors import UsageError, nearest
+from runner.records import Cell, Value
+
+MAX_CELLS = 20_000
+_SHORTEST_SECONDS = 0.001
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of the matrix: the long option of the drivers that it sets."""
+
+    name: str
+    kind: str  # integer | decimal | size | distribution
+    low: int
+    high: int
+    help: str
+
+
+KEYS: dict[str, Key] = {
+    key.name: key
+    for key in (
+        Key("threads", "integer", 1, 4096, "threads; xmalloc divides them into both kinds"),
+        Key("size", "size", 1, 2**30, "bytes of the largest block; xmalloc takes 'mix' too"),
+        Key("sizes", "distribution", 0, 0, "uniform, pareto or a histogram file"),
+        Key("seed", "integer", 0, 2**64 - 1, "start of the random numbers"),
+        Key("operations", "integer", 1, 10**15, "operations of a thread, instead of seconds"),
+        Key("seconds", "decimal", 0, 86400, "seconds a sample"),
+        Key("slots", "integer", 1, 10**8, "slots of the table of blocks"),
+        Key("chunks", "integer", 1, 10**8, "blocks a thread"),
+        Key("rounds", "integer", 1, 10**9, "rounds before a thread hands over its blocks"),
+        Key("min", "integer", 1, 2**30, "bytes of the smallest block"),
+        Key("max", "integer", 1, 2**30, "bytes of the largest block"),
+        Key("allocators", "integer", 1, 4096, "threads that only allocate"),
+        Key("releasers", "integer", 1, 4096, "threads that only free"),
+        Key("batch", "integer", 1, 65536, "blocks passed on at once"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a workload can be asked for. `timed`: its length can be given in seconds."""
+
+    name: str
+    keys: tuple[str, ...]
+    defaults: dict[str, Value]
+    timed: bool
+    probe: tuple[str, ...]  # arguments of the shortest run that still uses the allocator
+
+
+WORKLOADS: dict[str, Workload] = {
+    workload.name: workload
+    for workload in (
+        Workload(
+            "larson",
+            ("threads", "min", "max", "chunks", "rounds", "seconds", "operations", "seed"),
+            {"min": 8, "max": 1000, "chunks": 5000, "rounds": 100},
+            True,
+            ("--threads", "1", "--operations", "2000", "--chunks", "100"),
+        ),
+        Workload(
+            "bench_random_mixed",
+            ("threads", "size", "sizes", "slots", "operations", "seed"),
+            {"size": 1024, "slots": 8192},
+            False,
+            ("--threads", "1", "--operations", "2000", "--slots", "100"),
+        ),
+        Workload(
+            "xmalloc",
+            ("threads", "allocators", "releasers", "size", "batch", "seconds", "operations", "seed"),
+            {"size": "mix"},
+            True,
+            ("--threads", "1", "--operations", "2000"),
+        ),
+    )
+}
+ALIASES = {"random_mixed": "bench_random_mixed"}
+
+
+def parse_workloads(lists: Sequence[str]) -> list[str]:
+    """Return the names of the workloads in comma lists, all of them for no list."""
+    if not lists:
+        return list(WORKLOADS)
+    names: list[str] = []
+    for word in (word.strip() for text in lists for word in text.split(",")):
+        name = ALIASES.get(word, word)
+        if name not in WORKLOADS:
+            raise UsageError(
+                f"--workloads: '{word}' is no workload{nearest(word, [*WORKLOADS, *ALIASES])} "
+                f"(there are {', '.join(WORKLOADS)})."
+            )
+        if name in names:
+            raise UsageError(f"--workloads: '{name}' is named twice; name it once.")
+        names.append(name)
+    return names
+
+
+def parse_matrix(texts: Sequence[str]) -> dict[str, list[Value]]:
+    """Return the values of each key of the --matrix options, in the order given."""
+    matrix: dict[str, list[Value]] = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        name = name.strip()
+        if not equals:
+            raise UsageError(f"--matrix {text}: write KEY=VALUES, for example threads=1..16.")
+        key = KEYS.get(name)
+        if key is None:
+            raise UsageError(
+                f"--matrix {text}: '{name}' is no key{nearest(name, KEYS)} "
+                f"(there are {', '.join(KEYS)})."
+            )
+        if name in matrix:
+            raise UsageError(
+                f"--matrix {text}: the key '{name}' is given twice; put all its values into one "
+                f"list, as in {name}=1,2,4."
+            )
+        matrix[name] = parse_values(key, values)
+    return matrix
+
+
+def parse_values(key: Key, text: str) -> list[Value]:
+    """Return the values in a list such as `1..4,8..64*2,100`; the same value counts once."""
+    values: list[Value] = []
+    for part in text.split(","):
+        for value in _parse_part(key, part.strip()):
+            if value not in values:
+                values.append(value)
+            if len(values) > MAX_CELLS:
+                raise UsageError(
+                    f"--matrix {key.name}={text}: that is more than {MAX_CELLS} values; "
+                    "take a shorter range, or doubling steps such as 1..4096*2."
+                )
+    return values
+
+
+_RANGE = re.compile(r"([^.]*)\.\.([^*]*)(?:\*(.*))?")
+
+
+def _parse_part(key: Key, part: str) -> Sequence[Value]:
+    where = f"--matrix {key.name}={part}"
+    if not part:
+        raise UsageError(f"--matrix {key.name}: a value is empty; write {key.name}=VALUE,VALUE.")
+    if key.kind == "distribution":
+        return [_distribution(part, where)]
+    if key.kind == "decimal":
+        return [_decimal(key, part, where)]
+    if key.kind == "size" and part == "mix":
+        return [part]
+    match = _RANGE.fullmatch(part)
+    if match is None:
+        return [_integer(key, part, where)]
+    low, high = _integer(key, match[1], where), _integer(key, match[2], where)
+    if low > high:
+        raise UsageError(f"{where}: the range runs backwards; write {high}..{low}.")
+    if match[3] is None:
+        return range(low, min(high, low + MAX_CELLS) + 1)
+    if match[3] != "2":
+        raise UsageError(f"{where}: only '*2', doubling, is a step; write {low}..{high}*2.")
+    if low == 0:
+        raise UsageError(f"{where}: doubling can't begin at 0; begin at 1.")
+    return [low << n for n in range((high // low).bit_length())]
+
+
+def _integer(key: Key, text: str, where: str) -> int:
+    text = text.strip()
+    if not re.fullmatch(r"[0-9]{1,20}", text):
+        raise UsageError(
+            f"{where}: '{text}' is no whole number; give {key.low} to {key.high}, "
+            "a range such as 1..16 or 1..16*2, or a list with commas."
+        )
+    value = int(text)
+    if not key.low <= value <= key.high:
+        raise UsageError(f"{where}: {value} is out of range; give {key.low} to {key.high}.")
+    return value
+
+
+def _decimal(key: Key, text: str, where: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or not (
+        _SHORTEST_SECONDS <= float(text) <= key.high
+    ):
+        raise UsageError(
+            f"{where}: '{text}' must be a number from {_SHORTEST_SECONDS} to {key.high}, such as "
+            "0.5; separate several by commas."
+        )
+    return float(text)
+
+
+def _distribution(text: str, where: str) -> str:
+    if text in ("uniform", "pareto"):
+        return text
+    path = Path(text)
+    if not path.is_file():
+        raise UsageError(
+            f"{where}: '{text}' is neither uniform nor pareto nor an existing file; give one "
+            "of them."
+        )
+    return str(path.resolve())
+
+
+def make_cells(
+    workloads: Sequence[str], matrix: dict[str, list[Value]], default_threads: Sequence[int]
+) -> list[Cell]:
+    """Return the cells of all workloads. A key applies to the workloads that have it; one that
+    applies to none is an error. Threads that the matrix leaves open are `default_threads` where
+    the matrix is empty, else 1."""
+    for name in matrix:
+        if not any(name in WORKLOADS[workload].keys for workload in workloads):
+            owners = [w.name for w in WORKLOADS.values() if name in w.keys]
+            raise UsageError(
+                f"--matrix: the key '{name}' applies to none of the chosen workloads; it belongs "
+                f"to {', '.join(owners)}."
+            )
+    threads = list(default_threads) if not matrix else [1]
+    cells = [cell for name in workloads for cell in _cells_of(WORKLOADS[name], matrix, threads)]
+    return cells
+
+
+def _cells_of(
+    workload: Workload, matrix: dict[str, list[Value]], default_threads: list[int]
+) -> list[Cell]:
+    axes: dict[str, Sequence[Value]] = {
+        name: values for name, values in matrix.items() if name in workload.keys
+    }
+    if "seconds" in axes and "operations" in axes:
+        raise UsageError(
+            f"--matrix: {workload.name} is bounded by seconds or by operations, not by both; "
+            "give one of the two."
+        )
+    by_kind = [name for name in ("allocators", "releasers") if name in axes]
+    if by_kind and "threads" in axes:
+        raise UsageError(
+            f"--matrix: threads already says how many {by_kind[0]} {workload.name} has; give "
+            "either threads or allocators and releasers."
+        )
+    if by_kind:
+        axes.setdefault("allocators", [1])
+        axes.setdefault("releasers", [1])
+    else:
+        axes.setdefault("threads", default_threads)
+    count = 1
+    for values in axes.values():
+        count *= len(values)
+    if count > MAX_CELLS:
+        raise UsageError(
+            f"--matrix: that makes {count} cells of {workload.name}; stay below {MAX_CELLS}."
+        )
+    return [
+        _cell(workload, dict(zip(axes, combination)))
+        for combination in itertools.product(*axes.values())
+    ]
+
+
+def _cell(workload: Workload, given: dict[str, Value]) -> Cell:
+    parameters = {**given, **{k: v for k, v in workload.defaults.items() if k not in given}}
+    if "size" not in given and parameters.get("sizes", "") not in ("", "uniform", "pareto"):
+        del parameters["size"]  # a histogram file has a largest size of its own
+    if workload.name == "larson" and int(parameters["min"]) > int(parameters["max"]):
+        raise UsageError(
+            f"--matrix: min={parameters['min']} exceeds max={parameters['max']} in a cell of "
+            "larson; give both so that min is at most max."
+        )
+    if parameters.get("size") == "mix" and workload.name != "xmalloc":
+        raise UsageError(
+            f"--matrix size=mix: only xmalloc has it; {workload.name} needs a number, so choose "
+            "--workloads xmalloc or name sizes in bytes."
+        )
+    label = " ".join(f"{name}={value}" for name, value in given.items())
+    return Cell(
+        id=f"{workload.name} {label}",
+        workload=workload.name,
+        parameters=parameters,
+        concurrency=_concurrency(workload, parameters),
+    )
+
+
+def _concurrency(workload: Workload, parameters: dict[str, Value]) -> int:
+    """Return how many threads run at once."""
+    if workload.name != "xmalloc":
+        return int(parameters["threads"])
+    if "threads" in parameters:
+        return max(2, int(parameters["threads"]))
+    return int(parameters["allocators"]) + int(parameters["releasers"])
+
+
+def with_operations(cell: Cell, operations: int) -> Cell:
+    """Return the cell with a calibrated number of operations a thread."""
+    return replace(
+        cell, parameters={**cell.parameters, "operations": operations}, calibrated=True
+    )
+
+
+def needs_calibration(cell: Cell) -> bool:
+    """True for a cell whose length is neither given nor can be given in seconds."""
+    return not WORKLOADS[cell.workload].timed and "operations" not in cell.parameters
+
+
+def sample_seconds(cell: Cell, duration: float) -> Optional[float]:
+    """Return how long a sample of this cell measures, None where only its operations are known."""
+    if "seconds" in cell.parameters:
+        return float(cell.parameters["seconds"])
+    if "operations" in cell.parameters and not cell.calibrated:
+        return None
+    return duration
+
+
+def driver_arguments(
+    cell: Cell, *, duration: float, seed: int, check: bool, latency: bool, none: bool
+) -> list[str]:
+    """Return the arguments of the driver for one sample of a cell."""
+    parameters = dict(cell.parameters)
+    if WORKLOADS[cell.workload].timed and "operations" not in parameters:
+        parameters.setdefault("seconds", duration)
+    parameters.setdefault("seed", seed)
+    arguments = ["--json"]
+    for name, value in parameters.items():
+        arguments += [f"--{name}", f"{value:.6g}" if isinstance(value, float) else str(value)]
+    for flag, wanted in (("--check", check), ("--latency", latency), ("--none", none)):
+        if wanted:
+            arguments.append(flag)
+    return arguments
+
+
+def axis_names(matrix: dict[str, list[Value]], cells: Sequence[Cell]) -> list[str]:
+    """Return the parameters that name a cell among others of its workload, in display order."""
+    names: list[str] = []
+    for name in ("threads", "allocators", "releasers", *matrix):
+        given = name in matrix or any(
+            f" {name}=" in cell.id for cell in cells
+        )
+        if given and name not in names and any(name in cell.parameters for cell in cells):
+            names.append(name)
+    return names

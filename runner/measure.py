@@ -1,0 +1,230 @@
+"""Measures single samples: runs a driver, proves who served it, and makes the record."""
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Optional
+
+from runner.allocators import Allocator, PreloadPaths
+from runner.counters import PerfStat, crash_under_perf
+from runner.decode import DecodeError
+from runner.driver_output import DriverReport, parse_report, report_problem
+from runner.execute import Outcome, run_program, signal_phrase
+from runner.interrupts import Interrupts
+from runner.machine import load_average
+from runner.matrix import WORKLOADS, driver_arguments, sample_seconds, with_operations
+from runner.records import Cell, Failure, Sample, Settings
+from runner.schedule import in_words
+
+PROBE_LIMIT_SECONDS = 60.0
+_UNKNOWN_LENGTH_LIMIT_SECONDS = 600.0
+_CALIBRATION_START = 20_000
+_MAX_OPERATIONS = 10**12
+
+
+def utc_now() -> str:
+    """Return the time as it stands in the records."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One run of a driver: either a report or a failure."""
+
+    outcome: Outcome
+    report: Optional[DriverReport]
+    failure: Optional[Failure]
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """Which sample is wanted."""
+
+    cell: Cell
+    allocator: Allocator
+    round: int
+    position: int
+    warmup: bool
+
+
+class Laboratory:
+    """Where samples are made: knows the drivers, the environment and the counters."""
+
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str], interrupts: Interrupts
+    ) -> None:
+        self.folder = folder
+        self.perf: Optional[PerfStat] = None
+        self._environment = dict(environment)
+        self._interrupts = interrupts
+        self._preload = PreloadPaths()
+        self._fingerprints: dict[str, tuple[int, ...]] = {}
+
+    def close(self) -> None:
+        """Remove temporary files."""
+        self._preload.close()
+        if self.perf is not None:
+            self.perf.close()
+
+    def driver(self, allocator: Allocator, workload: str) -> Path:
+        """Return the program that measures an allocator."""
+        return self.folder / allocator.driver_name(workload)
+
+    def probe(self, allocator: Allocator, workload: str) -> Attempt:
+        """Run a driver as shortly as possible, to see whether it works and who serves it."""
+        arguments = ["--json", *WORKLOADS[workload].probe]
+        if allocator.kind == "none":
+            arguments.append("--none")
+        return self._attempt(allocator, workload, arguments, PROBE_LIMIT_SECONDS)
+
+    def calibrate(self, cell: Cell, allocator: Allocator, settings: Settings) -> Cell:
+        """Return the cell with the number of operations that `allocator` does in the duration.
+
+        Where the driver fails the number stays at what was tried last: the samples will fail for
+        the same reason, and say so.
+        """
+        operations = _CALIBRATION_START
+        for _ in range(4):
+            arguments = driver_arguments(
+                with_operations(cell, operations), duration=settings.duration_seconds,
+                seed=settings.workload_seed, check=settings.check, latency=settings.latency,
+                none=allocator.kind == "none",
+            )
+            limit = settings.sample_limit_seconds or _UNKNOWN_LENGTH_LIMIT_SECONDS
+            report = self._attempt(allocator, cell.workload, arguments, limit).report
+            if report is None:
+                break
+            wall = max(report.wall_seconds, 1e-6)
+            enough = wall >= settings.duration_seconds / 4
+            growth = min(settings.duration_seconds / wall, 1000.0)
+            operations = _two_digits(min(operations * growth, _MAX_OPERATIONS))
+            if enough:
+                break
+        return with_operations(cell, operations)
+
+    def remember(self, path: Path) -> None:
+        """Watch a file that the numbers depend on: a sample fails once it has changed."""
+        self._fingerprints[str(path)] = _fingerprint(path)
+
+    def sample(self, ticket: Ticket, settings: Settings) -> Sample:
+        """Measure one sample. Raises Interrupted when the run was asked to stop."""
+        cell, allocator = ticket.cell, ticket.allocator
+        arguments = driver_arguments(
+            cell, duration=settings.duration_seconds, seed=settings.workload_seed,
+            check=settings.check, latency=settings.latency, none=allocator.kind == "none",
+        )
+        sample = Sample(
+            round=ticket.round, position=ticket.position, warmup=ticket.warmup, cell=cell.id,
+            workload=cell.workload, allocator=allocator.name, status="failed", started=utc_now(),
+            elapsed_seconds=0.0, arguments=arguments, load_average=load_average(), provider=None,
+            measured=None, counters=None, failure=None,
+        )
+        changed = self._changed(allocator, cell.workload)
+        if changed is not None:
+            return replace(sample, failure=Failure("changed", changed, []))
+        limit = sample_limit(cell, settings)
+        counted = self.perf is not None and self.perf.active
+        attempt = self._attempt(allocator, cell.workload, arguments, limit, counted)
+        counters, notes = None, []
+        if counted and self.perf is not None:
+            counters = self.perf.read()
+            if attempt.report is None and counters is None and not attempt.outcome.timed_out:
+                attempt = self._attempt(allocator, cell.workload, arguments, limit)
+            if counters is None:
+                notes.append("perf stat gave no numbers")
+        return replace(
+            sample,
+            status="ok" if attempt.failure is None else "failed",
+            elapsed_seconds=round(attempt.outcome.elapsed_seconds, 6),
+            provider=attempt.report.provider if attempt.report else None,
+            measured=(
+                attempt.report.measurement() if attempt.report and not attempt.failure else None
+            ),
+            counters=counters if attempt.failure is None else None,
+            failure=attempt.failure,
+            notes=notes,
+        )
+
+    def _attempt(
+        self, allocator: Allocator, workload: str, arguments: list[str], limit: float,
+        counted: bool = False,
+    ) -> Attempt:
+        command = [str(self.driver(allocator, workload)), *arguments]
+        environment = self._environment
+        preload = self._preload.path(allocator)
+        variables = {} if preload is None else {"LD_PRELOAD": preload}
+        if counted and self.perf is not None:
+            command = self.perf.wrap(command, variables)
+            environment = self.perf.environment(environment)
+        else:
+            environment = {**environment, **variables}
+        outcome = run_program(command, environment, limit, self._interrupts)
+        failure = _ending_problem(outcome, limit, counted)
+        report = None
+        if failure is None:
+            try:
+                report = parse_report(outcome.output)
+            except DecodeError as error:
+                failure = Failure("output", str(error), outcome.error_lines)
+        if report is not None:
+            problem = report_problem(report, allocator, workload, arguments)
+            if problem is not None:
+                failure = Failure(problem[0], problem[1], outcome.error_lines)
+        return Attempt(outcome, report, failure)
+
+    def _changed(self, allocator: Allocator, workload: str) -> Optional[str]:
+        paths = [self.driver(allocator, workload)]
+        if allocator.library is not None:
+            paths.append(allocator.library)
+        for path in paths:
+            before = self._fingerprints.get(str(path))
+            if before is not None and _fingerprint(path) != before:
+                return f"{path.name} was changed or removed while the run was going on"
+        return None
+
+
+def sample_limit(cell: Cell, settings: Settings) -> float:
+    """Return after how many seconds a sample of this cell is killed."""
+    if settings.sample_limit_seconds is not None:
+        return settings.sample_limit_seconds
+    seconds = sample_seconds(cell, settings.duration_seconds)
+    return _UNKNOWN_LENGTH_LIMIT_SECONDS if seconds is None else 60.0 + 20.0 * seconds
+
+
+def _ending_problem(outcome: Outcome, limit: float, counted: bool) -> Optional[Failure]:
+    """Return why a driver did not end well, None if it did."""
+    lines = outcome.error_lines
+    if outcome.start_error is not None:
+        return Failure("start", f"the driver could not be started: {outcome.start_error}", [])
+    if outcome.timed_out:
+        return Failure("timeout", f"killed after {in_words(limit)} without an end", lines)
+    number = outcome.signal_number
+    if counted and number is None and not outcome.output:
+        number = crash_under_perf(outcome)
+    if number is not None:
+        return Failure("crash", f"ended by {signal_phrase(number)}", lines)
+    if outcome.output_cut:
+        return Failure("output", "the driver printed more than any report is long", lines)
+    if outcome.status:
+        last = f": {lines[-1]}" if lines else ""
+        kind = "usage" if outcome.status == 2 else "exit"
+        return Failure(kind, f"exit status {outcome.status}{last}", lines)
+    return None
+
+
+def _fingerprint(path: Path) -> tuple[int, ...]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _two_digits(number: float) -> int:
+    """Round to two significant digits, at least 1."""
+    whole = max(1, int(number))
+    scale = 10 ** max(0, len(str(whole)) - 2)
+    return max(1, round(whole / scale)) * scale

@@ -1,0 +1,172 @@
+"""The command line of run.py."""
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, Optional
+
+from runner.errors import UsageError, nearest
+from runner.matrix import KEYS, WORKLOADS
+from runner.schedule import parse_time
+
+_EXAMPLES = """examples:
+  runner/run.py --quick                          all workloads and allocators in two minutes
+  runner/run.py --matrix threads=1..16           over threads
+  runner/run.py --matrix threads=1..16*2 --matrix size=128,256,512,1024 --time-budget 20m
+  runner/run.py --workloads larson --allocators hakmem,mimalloc,mine=/opt/lib/libmine.so
+  runner/run.py --resume results/20260102T030405Z-1a2b3c.jsonl
+
+exit status: 0 all samples were measured; 1 some failed; 2 wrong usage, or the results could not
+be written; 130 interrupted (go on with --resume)
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for; None or an empty list where nothing was said."""
+
+    matrix: list[str]
+    workloads: list[str]
+    allocators: list[str]
+    repeat: Optional[int]
+    duration: Optional[float]
+    time_budget: Optional[float]
+    quick: bool
+    seed: Optional[int]
+    order_seed: Optional[int]
+    check: bool
+    latency: bool
+    sample_limit: Optional[float]
+    resume: Optional[Path]
+    output: Optional[Path]
+    drivers: Optional[Path]
+    plots: bool
+    build: bool
+    list: bool
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence each."""
+
+    def error(self, message: str) -> NoReturn:
+        text = message.rstrip(".")
+        if text.startswith("unrecognized arguments: "):
+            word = text[len("unrecognized arguments: "):].split()[0]
+            name = word.partition("=")[0]
+            known = [option for action in self._actions for option in action.option_strings]
+            hint = nearest(name, known) if name.startswith("-") else ""
+            text = f"'{word}' is no option{hint}; --help shows all"
+        else:
+            text += "; --help shows all options"
+        raise UsageError(text + ".")
+
+
+def _parser() -> argparse.ArgumentParser:
+    keys = "; ".join(f"{workload.name}: {', '.join(workload.keys)}" for workload in WORKLOADS.values())
+    parser = _Parser(
+        prog="run.py",
+        description="Measures allocators on workloads, interleaved and repeated, and shows who is "
+        "faster and who needs less memory.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    what = parser.add_argument_group("what is measured")
+    what.add_argument(
+        "--matrix", action="append", default=[], metavar="KEY=VALUES",
+        help="values of a parameter: a list (1,2,4), a range (1..16), doubling (1..16*2) or a mix; "
+        f"repeatable; keys by workload: {keys}",
+    )
+    what.add_argument("--workloads", action="append", default=[], metavar="NAMES",
+                      help=f"comma list out of {', '.join(WORKLOADS)}; default: all")
+    what.add_argument("--allocators", action="append", default=[], metavar="NAMES",
+                      help="comma list of names, NAME=/path/to/lib.so for any other library, and "
+                      "none for the loop without an allocator; repeatable; default: all installed")
+    what.add_argument("--check", action="store_true",
+                      help="verify every block's contents (costs speed)")
+    what.add_argument("--latency", action="store_true", help="sample the time of single calls")
+    what.add_argument("--seed", metavar="N", help="seed of the workloads (default 42)")
+    effort = parser.add_argument_group("how much is measured")
+    effort.add_argument("--quick", action="store_true",
+                        help="short samples and few rounds: an answer in about two minutes")
+    effort.add_argument("--duration", metavar="TIME", help="length of one sample (default: 0.5, "
+                        "less where the run would pass ten minutes)")
+    effort.add_argument("--repeat", metavar="N", help="rounds; each measures every cell once with "
+                        "every allocator (default: 15, fewer, at least 5, in a long run)")
+    effort.add_argument("--time-budget", metavar="TIME", help="time for everything that is "
+                        "measured, such as 90, 3m, 1h30m: as many rounds as fit, at least one")
+    effort.add_argument("--sample-limit", metavar="TIME", help="kill a sample that takes longer "
+                        "(default: 60 s more than twenty times its expected length)")
+    effort.add_argument("--order-seed", metavar="N", help="seed of the random order of samples "
+                        "(default: a new one, recorded)")
+    files = parser.add_argument_group("files")
+    files.add_argument("--output", metavar="FILE", help="results file (default: a new one in "
+                       "results/); summary and plots go beside it")
+    files.add_argument("--resume", metavar="FILE", help="go on with an interrupted run")
+    files.add_argument("--drivers", metavar="DIR", help="take drivers that keep "
+                       "docs/driver-interface.md from here and build nothing")
+    files.add_argument("--no-plots", action="store_true", help="draw no pictures")
+    files.add_argument("--no-build", action="store_true", help="use the drivers as they are")
+    parser.add_argument("--list", action="store_true",
+                        help="show workloads, keys of the matrix and allocators, then stop")
+    return parser
+
+
+def parse_options(arguments: Sequence[str]) -> Options:
+    """Return the checked options; raises UsageError, and SystemExit(0) after --help."""
+    given = _parser().parse_args(list(arguments))
+    options = Options(
+        matrix=given.matrix,
+        workloads=given.workloads,
+        allocators=given.allocators,
+        repeat=_whole(given.repeat, "--repeat", 1, 1_000_000),
+        duration=None if given.duration is None else parse_time(given.duration, "--duration"),
+        time_budget=(
+            None if given.time_budget is None else parse_time(given.time_budget, "--time-budget")
+        ),
+        quick=given.quick,
+        seed=_whole(given.seed, "--seed", 0, KEYS["seed"].high),
+        order_seed=_whole(given.order_seed, "--order-seed", 0, 2**64 - 1),
+        check=given.check,
+        latency=given.latency,
+        sample_limit=(
+            None if given.sample_limit is None else parse_time(given.sample_limit, "--sample-limit")
+        ),
+        resume=_path(given.resume, "--resume"),
+        output=_path(given.output, "--output"),
+        drivers=_path(given.drivers, "--drivers"),
+        plots=not given.no_plots,
+        build=not given.no_build and given.drivers is None,
+        list=given.list,
+    )
+    if options.resume is not None and options.output is not None:
+        raise UsageError(
+            "--resume and --output exclude each other: a resumed run goes on in its own file; "
+            "leave --output away."
+        )
+    if options.output is not None and options.output.suffix == ".md":
+        raise UsageError(
+            f"--output {options.output}: the summary will have that name; let the results end in "
+            ".jsonl."
+        )
+    if options.drivers is not None and not options.drivers.is_dir():
+        raise UsageError(f"--drivers {options.drivers}: that is no directory; check the path.")
+    return options
+
+
+def _whole(text: Optional[str], option: str, low: int, high: int) -> Optional[int]:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 20 and low <= int(text) <= high):
+        raise UsageError(f"{option}: '{text}' is out of range; give a whole number from {low} to {high}.")
+    return int(text)
+
+
+def _path(text: Optional[str], option: str) -> Optional[Path]:
+    if text is None:
+        return None
+    if not text or "\0" in text:
+        raise UsageError(f"{option}: the name is empty; give a path.")
+    return Path(text)

@@ -1,0 +1,331 @@
+"""Makes the plan of a new run: cells, allocators that can be measured, effort; and checks that a
+run that is to go on is still the same."""
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Optional
+
+from runner import machine
+from runner.allocators import Allocator, check_library, parse_allocators
+from runner.building import VARIANT, build_drivers, drivers_folder
+from runner.counters import PerfStat
+from runner.driver_output import DriverReport
+from runner.errors import UsageError, explain_os_error
+from runner.interrupts import Interrupts
+from runner.matrix import make_cells, needs_calibration, parse_matrix, parse_workloads
+from runner.measure import Laboratory, utc_now
+from runner.options import Options
+from runner.records import (
+    SCHEMA_NAME,
+    SCHEMA_VERSION,
+    AllocatorEntry,
+    Build,
+    Cell,
+    ProgramFile,
+    RunHeader,
+    Settings,
+    Value,
+)
+from runner.schedule import choose_effort
+
+DEFAULT_SEED = 42
+QUICK_THREADS = (1, 2, 4)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a new run is asked to measure, checked as far as it can be without running anything."""
+
+    workloads: list[str]
+    matrix: dict[str, list[Value]]
+    cells: list[Cell]
+    allocators: list[Allocator]
+    named: bool  # the user named the allocators, so that a missing one is an error
+
+
+def make_request(options: Options) -> Request:
+    """Return the request in the options; raises UsageError."""
+    workloads = parse_workloads(options.workloads)
+    matrix = parse_matrix(options.matrix)
+    threads = QUICK_THREADS if options.quick else _doubling_threads()
+    cells = make_cells(workloads, matrix, threads)
+    return Request(
+        workloads, matrix, cells, parse_allocators(options.allocators), bool(options.allocators)
+    )
+
+
+def _doubling_threads() -> list[int]:
+    """1, 2, 4 and on to twice the cores."""
+    threads = [1, 2, 4]
+    while threads[-1] * 2 <= 2 * machine.cores_available():
+        threads.append(threads[-1] * 2)
+    return threads
+
+
+def check_libraries(request: Request, folder: Path) -> None:
+    """Raise UsageError for a library that can't serve malloc."""
+    for allocator in request.allocators:
+        check_library(allocator, folder / f"{request.workloads[0]}_system")
+
+
+def provide_drivers(
+    request: Request, options: Options, root: Path, say: Callable[[str], None]
+) -> tuple[list[Allocator], dict[str, str]]:
+    """Build the drivers. Return the allocators that have all of theirs, and why others are left
+    out; an allocator that was named, or that is always there, is never left out."""
+    folder = options.drivers or drivers_folder(root)
+    failures: dict[str, str] = {}
+    if options.build:
+        failures = build_drivers(
+            root,
+            {
+                allocator.name: [allocator.driver_name(w) for w in request.workloads]
+                for allocator in request.allocators
+            },
+        )
+    kept: list[Allocator] = []
+    skipped: dict[str, str] = {}
+    for allocator in request.allocators:
+        reason = failures.get(allocator.name) or _missing_driver(allocator, request, folder)
+        if reason is None:
+            kept.append(allocator)
+        elif request.named or (options.build and allocator.name in ("hakmem", "system")):
+            raise UsageError(f"{allocator.name} can't be measured: {reason.rstrip('.')}.")
+        else:
+            skipped[allocator.name] = reason
+            say(f"Left out: {allocator.name}: {reason}")
+    if not kept:
+        raise UsageError(
+            f"there is no driver in '{folder}'; build them with make all, or leave --no-build away."
+        )
+    return kept, skipped
+
+
+def _missing_driver(allocator: Allocator, request: Request, folder: Path) -> Optional[str]:
+    for workload in request.workloads:
+        path = folder / allocator.driver_name(workload)
+        if not (path.is_file() and os.access(path, os.X_OK)):
+            return f"there is no program {path.name} in {folder}; build it with make {path.name}"
+    return None
+
+
+@dataclass(frozen=True)
+class RunName:
+    """What a run is known by, and the command line that started it."""
+
+    id: str
+    command: list[str]
+
+
+def new_run_id() -> str:
+    """Return the time and a few random digits."""
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    return f"{stamp}-{secrets.token_hex(3)}"
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What the probe runs told."""
+
+    entries: list[AllocatorEntry]
+    build: Build
+
+
+def probe_allocators(
+    laboratory: Laboratory, allocators: Sequence[Allocator], workloads: Sequence[str], root: Path
+) -> Probed:
+    """Run every driver once, shortly. A preloaded library must serve malloc in all of them, else
+    UsageError; other drivers that fail will fail in their samples, and say so."""
+    entries: list[AllocatorEntry] = []
+    build: Optional[Build] = None
+    for allocator in allocators:
+        found: Optional[DriverReport] = None
+        drivers: dict[str, ProgramFile] = {}
+        for workload in workloads:
+            drivers[workload] = program_file(laboratory.driver(allocator, workload), root)
+            laboratory.remember(laboratory.driver(allocator, workload))
+            attempt = laboratory.probe(allocator, workload)
+            if attempt.failure is not None and allocator.library is not None:
+                raise UsageError(
+                    f"--allocators {allocator.name}={allocator.library}: the library does not "
+                    f"serve malloc when it is preloaded: {attempt.failure.reason}; see what "
+                    f"LD_PRELOAD='{allocator.library}' /bin/true says."
+                )
+            found = found or (attempt.report if attempt.failure is None else None)
+        if found is not None and build is None:
+            build = Build(found.variant, found.compiler, found.flags)
+        entries.append(_entry(allocator, found, drivers, root))
+        if allocator.library is not None:
+            laboratory.remember(allocator.library)
+    return Probed(entries, build or Build(VARIANT, "unknown", "unknown"))
+
+
+def _entry(
+    allocator: Allocator,
+    report: Optional[DriverReport],
+    drivers: dict[str, ProgramFile],
+    root: Path,
+) -> AllocatorEntry:
+    library: Optional[ProgramFile] = None
+    version = build_id = None
+    if allocator.kind != "none" and report is not None:
+        version, build_id = report.provider.version, report.provider.build_id
+        if report.provider.path is not None and os.path.isfile(report.provider.path):
+            library = program_file(Path(report.provider.path), root)
+    return AllocatorEntry(
+        allocator.name, allocator.kind, library, version, build_id, drivers
+    )
+
+
+def program_file(path: Path, root: Path) -> ProgramFile:
+    """Return path (relative to the tree where it lies in it) and hash of a file."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as stream:
+            for piece in iter(lambda: stream.read(1 << 20), b""):
+                digest.update(piece)
+    except OSError as error:
+        raise UsageError(explain_os_error(error, path)) from error
+    return ProgramFile(_shown(path, root), digest.hexdigest())
+
+
+def _shown(path: Path, root: Path) -> str:
+    resolved = Path(os.path.realpath(path))
+    try:
+        return str(resolved.relative_to(os.path.realpath(root)))
+    except ValueError:
+        return str(resolved)
+
+
+def make_header(
+    request: Request,
+    options: Options,
+    laboratory: Laboratory,
+    allocators: list[Allocator],
+    skipped: dict[str, str],
+    root: Path,
+    name: RunName,
+    interrupts: Interrupts,
+) -> RunHeader:
+    """Probe the drivers, choose the effort, calibrate, and return the run's first record."""
+    probed = probe_allocators(laboratory, allocators, request.workloads, root)
+    effort = choose_effort(
+        len(request.cells) * len(allocators), quick=options.quick, duration=options.duration,
+        repeat=options.repeat, budget=options.time_budget,
+    )
+    environment = machine.driver_environment(os.environ)
+    laboratory.perf = PerfStat.probe(environment, interrupts)
+    settings = Settings(
+        duration_seconds=effort.duration_seconds,
+        rounds=effort.rounds,
+        budget_seconds=effort.budget_seconds,
+        check=options.check,
+        latency=options.latency,
+        quick=options.quick,
+        workload_seed=DEFAULT_SEED if options.seed is None else options.seed,
+        order_seed=secrets.randbits(32) if options.order_seed is None else options.order_seed,
+        sample_limit_seconds=options.sample_limit,
+    )
+    judge = next((a for a in allocators if a.name == "system"), allocators[0])
+    system = Allocator("system", "linked")
+    if not _missing_driver(system, request, laboratory.folder):
+        judge = system
+    cells = [
+        laboratory.calibrate(cell, judge, settings) if needs_calibration(cell) else cell
+        for cell in request.cells
+    ]
+    return RunHeader(
+        schema=SCHEMA_NAME,
+        schema_version=SCHEMA_VERSION,
+        id=name.id,
+        started=utc_now(),
+        command=name.command,
+        environment=machine.tuning_environment(os.environ),
+        machine=machine.describe_machine(),
+        build=probed.build,
+        git=machine.describe_git(root),
+        counters=laboratory.perf.setup,
+        settings=settings,
+        matrix=request.matrix,
+        workloads=request.workloads,
+        allocators=probed.entries,
+        skipped=skipped,
+        cells=cells,
+    )
+
+
+def allocators_of(header: RunHeader, root: Path) -> list[Allocator]:
+    """Return the allocators of a recorded run."""
+    return [
+        Allocator(
+            entry.name, entry.kind,
+            root / entry.library.path if entry.kind == "preloaded" and entry.library else None,
+        )
+        for entry in header.allocators
+    ]
+
+
+def check_same_run(header: RunHeader, options: Options, folder: Path, root: Path) -> None:
+    """Raise UsageError unless the options given and the files found are those of the run."""
+    path = options.resume
+    for option, same in _comparisons(header, options, root):
+        if not same:
+            raise UsageError(
+                f"--resume {path}: that run was started with another {option}; leave the option "
+                "away to go on with it, or start a new run."
+            )
+    for entry in header.allocators:
+        names = [folder / Path(file.path).name for file in entry.drivers.values()]
+        files = list(zip(names, entry.drivers.values()))
+        if entry.library is not None:
+            files.append((root / entry.library.path, entry.library))
+        for found, recorded in files:
+            if not found.is_file() or program_file(found, root).sha256 != recorded.sha256:
+                raise UsageError(
+                    f"--resume {path}: '{found}' is missing or is no longer the file that the run "
+                    "was started with; start a new run."
+                )
+    now = machine.describe_machine()
+    if (now.cpu_model, now.cores_available) != (
+        header.machine.cpu_model, header.machine.cores_available
+    ):
+        raise UsageError(
+            f"--resume {path}: that run was started on another processor or with another number "
+            "of cores; go on with it there, or start a new run."
+        )
+
+
+def _comparisons(
+    header: RunHeader, options: Options, root: Path
+) -> list[tuple[str, bool]]:
+    """Return for each option that was given whether it is what the run was started with."""
+    settings = header.settings
+    given: list[tuple[str, bool]] = []
+    if options.matrix:
+        given.append(("--matrix", parse_matrix(options.matrix) == header.matrix))
+    if options.workloads:
+        given.append(("--workloads", parse_workloads(options.workloads) == header.workloads))
+    if options.allocators:
+        wanted = [(a.name, a.library) for a in parse_allocators(options.allocators)]
+        recorded_ones = [(a.name, a.library) for a in allocators_of(header, root)]
+        given.append(("--allocators", wanted == recorded_ones))
+    for option, value, recorded in (
+        ("--repeat", options.repeat, settings.rounds),
+        ("--duration", options.duration, settings.duration_seconds),
+        ("--time-budget", options.time_budget, settings.budget_seconds),
+        ("--seed", options.seed, settings.workload_seed),
+        ("--order-seed", options.order_seed, settings.order_seed),
+        ("--sample-limit", options.sample_limit, settings.sample_limit_seconds),
+        ("--check", options.check or None, settings.check),
+        ("--latency", options.latency or None, settings.latency),
+        ("--quick", options.quick or None, settings.quick),
+    ):
+        if value is not None:
+            given.append((option, value == recorded))
+    return given

@@ -1,0 +1,190 @@
+"""The tables of a run, as blocks of text that a terminal, a file or Markdown can show."""
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Optional, TextIO
+
+from runner.estimate import Analysis, Estimate, Interval, Mean, Result
+from runner.matrix import axis_names
+from runner.records import Cell
+
+MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Block:
+    """One table. The first column holds labels, the others are aligned to the right."""
+
+    title: str
+    headings: list[str]
+    rows: list[list[str]]
+
+
+def make_blocks(analysis: Analysis) -> list[Block]:
+    """Return all tables of a run: throughput and memory of each workload, then the means."""
+    blocks: list[Block] = []
+    for workload in analysis.header.workloads:
+        blocks.append(_speed_block(analysis, workload))
+        blocks.append(_memory_block(analysis, workload))
+    if analysis.baselines:
+        blocks.append(_means_block(analysis))
+    return blocks
+
+
+def cell_label(analysis: Analysis, cell: Cell) -> str:
+    """Return the values that tell a cell from others of its workload, * if oversubscribed."""
+    names = axis_names(analysis.header.matrix, analysis.cells_of(cell.workload))
+    values = [f"{cell.parameters[name]}" for name in names if name in cell.parameters]
+    return " ".join(values) + ("*" if analysis.oversubscribed(cell) else "")
+
+
+def _label_heading(analysis: Analysis, workload: str) -> str:
+    return " ".join(axis_names(analysis.header.matrix, analysis.cells_of(workload)))
+
+
+def _speed_block(analysis: Analysis, workload: str) -> Block:
+    headings = [_label_heading(analysis, workload), *analysis.allocators]
+    if analysis.baselines:
+        headings.append(f"{analysis.subject} / best baseline")
+    rows: list[list[str]] = []
+    for cell in analysis.cells_of(workload):
+        row = [cell_label(analysis, cell)]
+        for name in analysis.allocators:
+            result = analysis.results[cell.id, name]
+            row.append(_state(result) or _throughput(result.throughput))
+        if analysis.baselines:
+            row.append(_best_ratio(analysis, cell))
+        rows.append(row)
+    return Block(
+        f"{workload}: throughput, million operations a second, median ± 95% interval",
+        headings, rows,
+    )
+
+
+def _memory_block(analysis: Analysis, workload: str) -> Block:
+    headings = [_label_heading(analysis, workload), *analysis.allocators]
+    if analysis.baselines:
+        headings.append(f"{analysis.subject} / smallest baseline")
+    rows: list[list[str]] = []
+    for cell in analysis.cells_of(workload):
+        row = [cell_label(analysis, cell)]
+        for name in analysis.allocators:
+            result = analysis.results[cell.id, name]
+            peak = result.peak_rss
+            row.append(_state(result) or (f"{peak.median / MEBIBYTE:.1f}" if peak else "-"))
+        if analysis.baselines:
+            pair = analysis.memory_ratios.get(cell.id)
+            row.append(f"{pair[1]:.2f} {pair[0]}" if pair else "-")
+        rows.append(row)
+    return Block(f"{workload}: peak resident memory, MiB, median", headings, rows)
+
+
+def _means_block(analysis: Analysis) -> Block:
+    headings = [
+        "workload", *(f"/ {name}" for name in analysis.baselines), "/ best baseline",
+        "fastest samples", "memory / smallest",
+    ]
+    rows: list[list[str]] = []
+    for workload in [*analysis.header.workloads, ""]:
+        row = [workload or "all"]
+        for name in analysis.baselines:
+            mean = analysis.speed_means.get((workload, name))
+            row.append(f"{mean.value:.2f}" if mean else "-")
+        row.append(mean_text(analysis.speed_means.get((workload, ""))))
+        row.append(mean_text(analysis.undisturbed_means.get(workload)))
+        memory = analysis.memory_means.get(workload)
+        row.append(f"{memory.value:.2f}" if memory else "-")
+        rows.append(row)
+    return Block(
+        f"{analysis.subject}: geometric means over all cells of its ratios to the baselines (above "
+        "1: faster, or more memory; fastest samples: its fastest to the best baseline's fastest)",
+        headings, rows,
+    )
+
+
+def _state(result: Result) -> Optional[str]:
+    if result.failures:
+        return "failed"
+    return None if result.throughput is not None else "-"
+
+
+def _throughput(estimate: Optional[Estimate]) -> str:
+    """The median, and half of the interval's width as a share of it."""
+    if estimate is None:
+        return "-"
+    half = (estimate.interval.high - estimate.interval.low) / 2 / estimate.median
+    return f"{_figure(estimate.median / 1e6)} ±{half:.0%}"
+
+
+def _figure(value: float) -> str:
+    """Three digits that matter."""
+    if value >= 99.95:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+
+
+def _best_ratio(analysis: Analysis, cell: Cell) -> str:
+    baseline = analysis.best.get(cell.id, "")
+    ratio = analysis.ratios.get((cell.id, baseline))
+    if ratio is None:
+        return "-"
+    return f"{ratio.median:.2f} {_range(ratio.interval)} {baseline}"
+
+
+def mean_text(mean: Optional[Mean]) -> str:
+    """Return a mean with its interval."""
+    if mean is None:
+        return "-"
+    return f"{mean.value:.2f} {_range(mean.interval)}" if mean.interval else f"{mean.value:.2f}"
+
+
+def _range(interval: Interval) -> str:
+    return f"({interval.low:.2f}-{interval.high:.2f})"
+
+
+def plain_text(blocks: Sequence[Block]) -> str:
+    """Return the tables as text with aligned columns."""
+    parts: list[str] = []
+    for block in blocks:
+        table = [block.headings, *block.rows]
+        widths = [max(len(row[n]) for row in table) for n in range(len(block.headings))]
+        parts.append(block.title)
+        for number, row in enumerate(table):
+            parts.append("  " + "  ".join(
+                text.rjust(width) if n else text.ljust(width)
+                for n, (text, width) in enumerate(zip(row, widths))
+            ).rstrip())
+            if number == 0:
+                parts.append("  " + "  ".join("-" * width for width in widths))
+        parts.append("")
+    return "\n".join(parts)
+
+
+def print_blocks(blocks: Sequence[Block], stream: Optional[TextIO] = None) -> None:
+    """Show the tables; with the library rich where it is installed and the stream is a terminal
+    that is wide enough for them."""
+    stream = stream or sys.stdout
+    text = plain_text(blocks)
+    if stream.isatty():
+        try:
+            import rich.console
+            import rich.table
+        except ImportError:
+            pass
+        else:
+            console = rich.console.Console(file=stream)
+            if console.width >= max(map(len, text.splitlines())) + 2:
+                for block in blocks:
+                    table = rich.table.Table(
+                        *(rich.table.Column(heading, justify="right" if n else "left", no_wrap=True)
+                          for n, heading in enumerate(block.headings)),
+                        title=block.title, title_justify="left", box=rich.table.box.SIMPLE_HEAD,
+                        padding=(0, 1),
+                    )
+                    for row in block.rows:
+                        table.add_row(*row)
+                    console.print(table, markup=False)
+                return
+    print(text, file=stream)
