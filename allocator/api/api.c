@@ -8,9 +8,15 @@
 #include <errno.h>
 #include <string.h>
 
-void *hak_malloc(size_t size) { return hak_malloc_fast(size); }
-void hak_free(void *block) { hak_free_fast(block); }
-const char *hak_version(void) { return HAKMEM_VERSION; }
+void *hak_malloc(size_t size) {
+    return hak_malloc_fast(size);
+}
+void hak_free(void *block) {
+    hak_free_fast(block);
+}
+const char *hak_version(void) {
+    return HAKMEM_VERSION;
+}
 
 /* ---- the slow ends ------------------------------------------------------------------------- */
 
@@ -27,12 +33,14 @@ static void *small_new(unsigned class_index, size_t size) {
         hak_thread.top[class_index] = top - 1;
     else
         block = hak_heap_refill(class_index);
-    if (block) hak_unpoison(block, size);
+    if (block)
+        hak_unpoison(block, size);
     return block;
 }
 
 HAK_NOINLINE void *hak_malloc_slow(size_t size) {
-    if (HAK_LIKELY(size <= HAK_SMALL_MAX)) return small_new(hak_size_class(size), size);
+    if (HAK_LIKELY(size <= HAK_SMALL_MAX))
+        return small_new(hak_size_class(size), size);
     return large_new(size, HAK_MIN_ALIGN, false);
 }
 
@@ -43,7 +51,8 @@ extern void runtime_free(void *) __asm__("__real_free") __attribute__((weak));
 extern size_t runtime_usable(void *) __asm__("__real_malloc_usable_size") __attribute__((weak));
 #elif defined(HAKMEM_ASAN)
 extern void runtime_free(void *) __asm__("__interceptor_free") __attribute__((weak));
-extern size_t runtime_usable(void *) __asm__("__interceptor_malloc_usable_size") __attribute__((weak));
+extern size_t runtime_usable(void *) __asm__("__interceptor_malloc_usable_size")
+    __attribute__((weak));
 #endif
 
 HAK_COLD static void foreign(void *block, const char *function) {
@@ -53,22 +62,26 @@ HAK_COLD static void foreign(void *block, const char *function) {
         return;
     }
 #endif
-    hak_fatal("hakmem: %s(): invalid pointer %p: it is not a block of this allocator, or its memory "
-              "was already given back (double free)\n",
-              function, block);
+    hak_fatal(
+        "hakmem: %s(): invalid pointer %p: it is not a block of this allocator, or its memory "
+        "was already given back (double free)\n",
+        function, block);
 }
 
 HAK_COLD static size_t foreign_usable(void *block) {
 #ifdef HAKMEM_SANITIZED
-    if (runtime_usable && runtime_usable(block)) return runtime_usable(block);
+    if (runtime_usable && runtime_usable(block))
+        return runtime_usable(block);
 #endif
-    hak_fatal("hakmem: malloc_usable_size() or realloc(): invalid pointer %p: it is not a block of this "
-              "allocator, or its memory was already given back\n",
-              block);
+    hak_fatal(
+        "hakmem: malloc_usable_size() or realloc(): invalid pointer %p: it is not a block of this "
+        "allocator, or its memory was already given back\n",
+        block);
 }
 
 HAK_NOINLINE void hak_free_slow(void *block) {
-    if (!block) return;
+    if (!block)
+        return;
     unsigned kind = hak_page_map_get(block);
     if (HAK_LIKELY(kind - 1 < HAK_CLASS_MAX)) {
         hak_poison(block, hak_class_size[kind]);
@@ -87,13 +100,15 @@ HAK_NOINLINE void hak_free_slow(void *block) {
 }
 
 size_t hak_malloc_usable_size(void *block) {
-    if (!block) return 0;
+    if (!block)
+        return 0;
     unsigned kind = hak_page_map_get(block);
     if (HAK_LIKELY(kind - 1 < HAK_CLASS_MAX)) {
         hak_unpoison(block, hak_class_size[kind]); /* who asks may use it all */
         return hak_class_size[kind];
     }
-    if (kind == HAK_KIND_NONE) return foreign_usable(block);
+    if (kind == HAK_KIND_NONE)
+        return foreign_usable(block);
     size_t usable = hak_large_usable(block, kind);
     hak_unpoison(block, usable);
     return usable;
@@ -107,14 +122,17 @@ void *hak_calloc(size_t count, size_t size) {
         errno = ENOMEM;
         return NULL;
     }
-    if (bytes > HAK_SMALL_MAX) return large_new(bytes, HAK_MIN_ALIGN, true);
+    if (bytes > HAK_SMALL_MAX)
+        return large_new(bytes, HAK_MIN_ALIGN, true);
     void *block = hak_malloc_fast(bytes);
-    if (HAK_LIKELY(block != NULL)) memset(block, 0, bytes);
+    if (HAK_LIKELY(block != NULL))
+        memset(block, 0, bytes);
     return block;
 }
 
 void *hak_realloc(void *block, size_t size) {
-    if (!block) return hak_malloc(size);
+    if (!block)
+        return hak_malloc(size);
     if (size == 0) {
         hak_free(block);
         return NULL;
@@ -144,7 +162,8 @@ void *hak_realloc(void *block, size_t size) {
         }
     }
     void *moved = hak_malloc(size);
-    if (!moved) return NULL;
+    if (!moved)
+        return NULL;
     memcpy(moved, block, size < usable ? size : usable);
     hak_free(block);
     return moved;
@@ -164,13 +183,16 @@ void *hak_reallocarray(void *block, size_t count, size_t size) {
 /* `alignment` is a power of two. A block of a slab lies at a multiple of its class's size, and so
  * has that size's alignment. */
 static void *aligned_new(size_t alignment, size_t size) {
-    if (alignment <= HAK_MIN_ALIGN) return hak_malloc(size);
+    if (alignment <= HAK_MIN_ALIGN)
+        return hak_malloc(size);
     if (size <= HAK_SMALL_MAX && alignment <= HAK_SMALL_MAX) {
         size_t rounded = hak_round_up(size ? size : 1, alignment);
         if (rounded <= HAK_SMALL_MAX) {
             unsigned class_index = hak_size_class(rounded);
-            while (class_index <= HAK_CLASS_MAX && hak_class_size[class_index] % alignment) class_index++;
-            if (class_index <= HAK_CLASS_MAX) return small_new(class_index, size);
+            while (class_index <= HAK_CLASS_MAX && hak_class_size[class_index] % alignment)
+                class_index++;
+            if (class_index <= HAK_CLASS_MAX)
+                return small_new(class_index, size);
         }
     }
     return large_new(size, alignment, false);
@@ -184,19 +206,25 @@ void *hak_memalign(size_t alignment, size_t size) {
     return aligned_new(alignment, size);
 }
 
-void *hak_aligned_alloc(size_t alignment, size_t size) { return hak_memalign(alignment, size); }
+void *hak_aligned_alloc(size_t alignment, size_t size) {
+    return hak_memalign(alignment, size);
+}
 
 int hak_posix_memalign(void **result, size_t alignment, size_t size) {
-    if (!hak_is_power_of_two(alignment) || alignment % sizeof(void *)) return EINVAL;
+    if (!hak_is_power_of_two(alignment) || alignment % sizeof(void *))
+        return EINVAL;
     int kept = errno;
     void *block = aligned_new(alignment, size);
     errno = kept;
-    if (!block) return ENOMEM;
+    if (!block)
+        return ENOMEM;
     *result = block;
     return 0;
 }
 
-void *hak_valloc(size_t size) { return aligned_new(hak_os_page_size(), size); }
+void *hak_valloc(size_t size) {
+    return aligned_new(hak_os_page_size(), size);
+}
 
 void *hak_pvalloc(size_t size) {
     size_t page = hak_os_page_size();

@@ -12,11 +12,11 @@
 #define HAK_SLAB_SIZE       ((size_t)1 << HAK_SLAB_SHIFT) /* bytes: 64 KiB, one page-map entry */
 #define HAK_SUPERSLAB_SHIFT 21u
 #define HAK_SUPERSLAB_SIZE  ((size_t)1 << HAK_SUPERSLAB_SHIFT) /* bytes: 2 MiB */
-#define HAK_SUPERSLAB_SLABS 32u /* the first one holds the header */
+#define HAK_SUPERSLAB_SLABS 32u                                /* the first one holds the header */
 
-#define HAK_SMALL_MAX ((size_t)32768)         /* bytes: the largest block that lives in a slab */
-#define HAK_SPAN_MAX  ((size_t)1024 * 1024)   /* bytes: the largest block cut from a SuperSlab */
-#define HAK_MIN_ALIGN ((size_t)16)            /* bytes: of every block */
+#define HAK_SMALL_MAX ((size_t)32768)       /* bytes: the largest block that lives in a slab */
+#define HAK_SPAN_MAX  ((size_t)1024 * 1024) /* bytes: the largest block cut from a SuperSlab */
+#define HAK_MIN_ALIGN ((size_t)16)          /* bytes: of every block */
 
 /* What a page-map entry, and an index into a thread's magazines, can be. */
 #define HAK_KIND_NONE  0u  /* not the start of anything of ours */
@@ -36,7 +36,9 @@ HAK_INLINE size_t hak_round_up(size_t value, size_t alignment) {
     return (value + alignment - 1) & ~(alignment - 1);
 }
 
-HAK_INLINE bool hak_is_power_of_two(size_t value) { return value && !(value & (value - 1)); }
+HAK_INLINE bool hak_is_power_of_two(size_t value) {
+    return value && !(value & (value - 1));
+}
 
 HAK_INLINE void hak_cpu_relax(void) {
 #if defined(__x86_64__)

@@ -6,28 +6,28 @@
 #include <stdint.h>
 
 /* The stages through which a slab is got, cheapest first, and what else happens rarely. */
-#define HAK_COUNTERS(X)                                                          \
-    X(STAGE0_HINT, "slabs from the thread's own SuperSlab (stage 0)")            \
-    X(STAGE05_OWN_EMPTY, "slabs of its own that became empty (stage 0.5)")       \
-    X(STAGE1_RETURNED, "returned slabs of the class (stage 1)")                  \
-    X(STAGE2_SHARED, "unused slabs of a mapped SuperSlab (stage 2)")             \
-    X(ADOPTED, "slabs adopted, left behind by exited threads")                   \
-    X(STAGE3_NEW, "new SuperSlabs from the page arena (stage 3)")                \
-    X(CLAIMS, "slabs claimed")                                                   \
-    X(CLAIMS_FAILED, "claims that another thread won")                           \
-    X(DRAINS, "remote queues drained")                                           \
-    X(DRAINED_BLOCKS, "blocks drained from remote queues")                       \
-    X(REMOTE_PUSHES, "chains pushed onto remote queues")                         \
-    X(ABANDONED, "slabs left behind by exiting threads")                         \
-    X(RETIRED, "empty slabs given back")                                         \
-    X(DEPOT_PUTS, "magazines put into the depot")                                \
-    X(DEPOT_TAKES, "magazines taken from the depot")                             \
-    X(PURGED_SLABS, "free slabs whose pages were given back")                    \
-    X(HUGE_MAPPED, "huge blocks mapped")                                         \
-    X(HUGE_REUSED, "huge blocks reused")                                         \
-    X(HUGE_UNMAPPED, "huge blocks unmapped")                                     \
-    X(ARENA_SINGLE, "SuperSlabs mapped one by one, the arena being unavailable") \
-    X(HEAPS, "thread heaps made")                                                \
+#define HAK_COUNTERS(X)                                                                            \
+    X(STAGE0_HINT, "slabs from the thread's own SuperSlab (stage 0)")                              \
+    X(STAGE05_OWN_EMPTY, "slabs of its own that became empty (stage 0.5)")                         \
+    X(STAGE1_RETURNED, "returned slabs of the class (stage 1)")                                    \
+    X(STAGE2_SHARED, "unused slabs of a mapped SuperSlab (stage 2)")                               \
+    X(ADOPTED, "slabs adopted, left behind by exited threads")                                     \
+    X(STAGE3_NEW, "new SuperSlabs from the page arena (stage 3)")                                  \
+    X(CLAIMS, "slabs claimed")                                                                     \
+    X(CLAIMS_FAILED, "claims that another thread won")                                             \
+    X(DRAINS, "remote queues drained")                                                             \
+    X(DRAINED_BLOCKS, "blocks drained from remote queues")                                         \
+    X(REMOTE_PUSHES, "chains pushed onto remote queues")                                           \
+    X(ABANDONED, "slabs left behind by exiting threads")                                           \
+    X(RETIRED, "empty slabs given back")                                                           \
+    X(DEPOT_PUTS, "magazines put into the depot")                                                  \
+    X(DEPOT_TAKES, "magazines taken from the depot")                                               \
+    X(PURGED_SLABS, "free slabs whose pages were given back")                                      \
+    X(HUGE_MAPPED, "huge blocks mapped")                                                           \
+    X(HUGE_REUSED, "huge blocks reused")                                                           \
+    X(HUGE_UNMAPPED, "huge blocks unmapped")                                                       \
+    X(ARENA_SINGLE, "SuperSlabs mapped one by one, the arena being unavailable")                   \
+    X(HEAPS, "thread heaps made")                                                                  \
     X(SYSTEM_CALLS, "system calls for memory")
 
 enum hak_counter {

@@ -13,7 +13,8 @@ struct line {
 };
 
 static void put(struct line *line, char c) {
-    if (line->used < sizeof line->text) line->text[line->used++] = c;
+    if (line->used < sizeof line->text)
+        line->text[line->used++] = c;
 }
 
 static void put_number(struct line *line, unsigned long value, unsigned base) {
@@ -23,7 +24,8 @@ static void put_number(struct line *line, unsigned long value, unsigned base) {
         digits[n++] = "0123456789abcdef"[value % base];
         value /= base;
     } while (value);
-    while (n) put(line, digits[--n]);
+    while (n)
+        put(line, digits[--n]);
 }
 
 static void format_line(struct line *line, const char *format, va_list arguments) {
@@ -34,11 +36,13 @@ static void format_line(struct line *line, const char *format, va_list arguments
         }
         switch (*++format) {
         case 's':
-            for (const char *s = va_arg(arguments, const char *); *s; s++) put(line, *s);
+            for (const char *s = va_arg(arguments, const char *); *s; s++)
+                put(line, *s);
             break;
         case 'd': {
             long value = va_arg(arguments, long);
-            if (value < 0) put(line, '-');
+            if (value < 0)
+                put(line, '-');
             put_number(line, value < 0 ? 0ul - (unsigned long)value : (unsigned long)value, 10);
             break;
         }
@@ -63,7 +67,8 @@ static int message_fd = STDERR_FILENO;
 
 void hak_message_keep_stderr(void) {
     int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 100);
-    if (fd >= 0) message_fd = fd;
+    if (fd >= 0)
+        message_fd = fd;
 }
 
 static void write_line(const struct line *line) {
@@ -71,8 +76,10 @@ static void write_line(const struct line *line) {
     size_t done = 0;
     while (done < line->used) {
         ssize_t n = write(message_fd, line->text + done, line->used - done);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) break;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
         done += (size_t)n;
     }
     errno = kept;

@@ -17,8 +17,10 @@ _Noreturn void hak_fatal(const char *format, ...) HAK_COLD;
 
 /* Checks of the allocator's own invariants, in builds with HAKMEM_DEBUG only. */
 #ifdef HAKMEM_DEBUG
-#define HAK_ASSERT(condition) \
-    ((condition) ? (void)0 : hak_fatal("hakmem: %s:%d: assertion failed: %s\n", __FILE__, (long)__LINE__, #condition))
+#define HAK_ASSERT(condition)                                                                      \
+    ((condition) ? (void)0                                                                         \
+                 : hak_fatal("hakmem: %s:%d: assertion failed: %s\n", __FILE__, (long)__LINE__,    \
+                             #condition))
 #else
 #define HAK_ASSERT(condition) ((void)sizeof(condition))
 #endif

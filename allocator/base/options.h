@@ -21,6 +21,8 @@ extern long hak_option_value[HAK_OPT_COUNT];
 /* Reads the environment. A wrong value is reported on standard error and the default taken. */
 void hak_options_init(void);
 
-static inline long hak_option(enum hak_option option) { return hak_option_value[option]; }
+static inline long hak_option(enum hak_option option) {
+    return hak_option_value[option];
+}
 
 #endif

@@ -29,9 +29,11 @@ HAK_INLINE unsigned hak_size_class_small(size_t size) {
 
 /* The class of a request of at most HAK_SMALL_MAX bytes. */
 HAK_INLINE unsigned hak_size_class(size_t size) {
-    if (size <= HAK_TABLE_MAX) return hak_size_class_small(size);
+    if (size <= HAK_TABLE_MAX)
+        return hak_size_class_small(size);
     unsigned doubling = 63u - (unsigned)__builtin_clzll((unsigned long long)(size - 1));
-    if (doubling < 11) return 40; /* between the table's end and 2,048 */
+    if (doubling < 11)
+        return 40; /* between the table's end and 2,048 */
     unsigned quarter = (unsigned)((size - 1) >> (doubling - 2)) & 3u;
     return 41 + (doubling - 11) * 4 + quarter;
 }

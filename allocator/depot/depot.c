@@ -43,7 +43,8 @@ static bool push(struct stack *stack, struct hak_magazine *magazine, uint32_t mo
     do {
         struct hak_magazine *top = top_of(old);
         uint32_t depth = depth_of(top);
-        if (depth >= most) return false;
+        if (depth >= most)
+            return false;
         atomic_store_explicit(&magazine->next, top, memory_order_relaxed);
         atomic_store_explicit(&magazine->depth, depth + 1, memory_order_relaxed);
         /* release: the taker sees the slots, and what was done to the blocks before */
@@ -58,7 +59,8 @@ static struct hak_magazine *pop(struct stack *stack) {
     struct hak_magazine *top, *next;
     do {
         top = top_of(old);
-        if (!top) return NULL;
+        if (!top)
+            return NULL;
         /* May belong to somebody else by now; the tag makes the exchange fail then. */
         next = atomic_load_explicit(&top->next, memory_order_relaxed);
     } while (!atomic_compare_exchange_weak_explicit(&stack->head, &old, head_after(old, next),
@@ -71,36 +73,45 @@ static struct hak_magazine *pop(struct stack *stack) {
 
 struct hak_magazine *hak_magazine_new(void) {
     struct hak_magazine *magazine = pop(&spares);
-    if (magazine) return magazine;
+    if (magazine)
+        return magazine;
     /* Eight at a time: a page of them. */
     struct hak_magazine *fresh = hak_os_meta(8 * sizeof *fresh, 4096);
-    if (!fresh) return NULL;
-    for (unsigned i = 1; i < 8; i++) push(&spares, &fresh[i], UINT32_MAX);
+    if (!fresh)
+        return NULL;
+    for (unsigned i = 1; i < 8; i++)
+        push(&spares, &fresh[i], UINT32_MAX);
     return fresh;
 }
 
-void hak_magazine_free(struct hak_magazine *magazine) { push(&spares, magazine, UINT32_MAX); }
+void hak_magazine_free(struct hak_magazine *magazine) {
+    push(&spares, magazine, UINT32_MAX);
+}
 
 bool hak_depot_put(unsigned class_index, struct hak_magazine *magazine) {
     size_t bytes = (size_t)hak_option(HAK_OPT_DEPOT) << 10;
     size_t most = bytes / ((size_t)hak_class_size[class_index] * magazine->count);
-    if (!push(&depot[class_index], magazine, (uint32_t)most)) return false;
+    if (!push(&depot[class_index], magazine, (uint32_t)most))
+        return false;
     hak_count(HAK_COUNT_DEPOT_PUTS, 1);
     return true;
 }
 
 struct hak_magazine *hak_depot_take(unsigned class_index) {
     struct stack *stack = &depot[class_index];
-    if (!top_of(atomic_load_explicit(&stack->head, memory_order_relaxed))) return NULL;
+    if (!top_of(atomic_load_explicit(&stack->head, memory_order_relaxed)))
+        return NULL;
     struct hak_magazine *magazine = pop(stack);
-    if (magazine) hak_count(HAK_COUNT_DEPOT_TAKES, 1);
+    if (magazine)
+        hak_count(HAK_COUNT_DEPOT_TAKES, 1);
     return magazine;
 }
 
 struct hak_magazine *hak_depot_take_idle(unsigned class_index) {
     struct stack *stack = &depot[class_index];
     uint32_t low = atomic_load_explicit(&stack->low, memory_order_relaxed);
-    if (!low) return NULL;
+    if (!low)
+        return NULL;
     struct hak_magazine *magazine = pop(stack);
     atomic_store_explicit(&stack->low, low - 1, memory_order_relaxed);
     return magazine;

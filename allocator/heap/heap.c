@@ -37,7 +37,8 @@ _Thread_local struct hak_thread hak_thread = {
 static _Thread_local bool thread_ended __attribute__((tls_model("initial-exec")));
 
 static void forget_magazines(void) {
-    for (unsigned c = 0; c < HAK_KIND_COUNT; c++) hak_thread.top[c] = hak_thread.end[c] = no_magazine;
+    for (unsigned c = 0; c < HAK_KIND_COUNT; c++)
+        hak_thread.top[c] = hak_thread.end[c] = no_magazine;
 }
 
 /* ---- birth and end ------------------------------------------------------------------------- */
@@ -48,15 +49,18 @@ static pthread_key_t thread_end_key;
 
 static unsigned slots_of(unsigned class_index) {
     unsigned slots = SLOTS_BYTES / hak_class_size[class_index];
-    if (slots > SLOTS_MOST) return SLOTS_MOST;
+    if (slots > SLOTS_MOST)
+        return SLOTS_MOST;
     return slots < SLOTS_LEAST ? SLOTS_LEAST : slots;
 }
 
 static struct hak_heap *new_heap(void) {
     size_t slots = 0;
-    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) slots += 1 + slots_of(c);
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++)
+        slots += 1 + slots_of(c);
     struct hak_heap *heap = hak_os_meta(sizeof *heap + slots * sizeof(void *), HAK_CACHE_LINE);
-    if (!heap) return NULL;
+    if (!heap)
+        return NULL;
     hak_count(HAK_COUNT_HEAPS, 1);
     void **next = heap->slots;
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
@@ -72,9 +76,11 @@ struct hak_heap *hak_heap_enter(void) {
     hak_init();
     pthread_mutex_lock(&heaps_lock);
     struct hak_heap *heap = unused_heaps;
-    if (heap) unused_heaps = heap->next;
+    if (heap)
+        unused_heaps = heap->next;
     pthread_mutex_unlock(&heaps_lock);
-    if (!heap) heap = new_heap();
+    if (!heap)
+        heap = new_heap();
     if (!heap) {
         errno = ENOMEM;
         return NULL;
@@ -108,9 +114,12 @@ static void empty_magazine(struct hak_heap *heap, unsigned class_index) {
 
 void hak_heap_exit(void) {
     struct hak_heap *heap = hak_heap_self();
-    if (!heap) return;
-    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) empty_magazine(heap, c);
-    if (heap->spare) hak_magazine_free(heap->spare);
+    if (!heap)
+        return;
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++)
+        empty_magazine(heap, c);
+    if (heap->spare)
+        hak_magazine_free(heap->spare);
     heap->spare = NULL;
     hak_heap_process_pending(heap, true);
     hak_heap_abandon_slabs(heap);
@@ -150,16 +159,18 @@ static _Atomic int init_state;
 
 HAK_COLD static void init_slow(void) {
     int expected = NOT_BEGUN;
-    if (!atomic_compare_exchange_strong_explicit(&init_state, &expected, BEGUN, memory_order_acquire,
-                                                 memory_order_acquire)) {
-        while (atomic_load_explicit(&init_state, memory_order_acquire) != READY) sched_yield();
+    if (!atomic_compare_exchange_strong_explicit(&init_state, &expected, BEGUN,
+                                                 memory_order_acquire, memory_order_acquire)) {
+        while (atomic_load_explicit(&init_state, memory_order_acquire) != READY)
+            sched_yield();
         return;
     }
     int kept = errno;
     hak_options_init();
     hak_page_map_init();
     if (pthread_key_create(&thread_end_key, at_thread_end) != 0)
-        hak_fatal("hakmem: no thread-specific key is left for the end of threads (PTHREAD_KEYS_MAX)\n");
+        hak_fatal(
+            "hakmem: no thread-specific key is left for the end of threads (PTHREAD_KEYS_MAX)\n");
     /* release: pairs with the acquire of hak_init */
     atomic_store_explicit(&init_state, READY, memory_order_release);
     /* These may allocate. */
@@ -172,7 +183,8 @@ HAK_COLD static void init_slow(void) {
 }
 
 void hak_init(void) {
-    if (HAK_LIKELY(atomic_load_explicit(&init_state, memory_order_acquire) == READY)) return;
+    if (HAK_LIKELY(atomic_load_explicit(&init_state, memory_order_acquire) == READY))
+        return;
     init_slow();
 }
 
@@ -186,7 +198,8 @@ static void set_capacity(struct hak_heap *heap, unsigned class_index, unsigned c
 
 void *hak_heap_refill(unsigned class_index) {
     struct hak_heap *heap = hak_heap_self();
-    if (HAK_UNLIKELY(!heap) && !(heap = hak_heap_enter())) return NULL;
+    if (HAK_UNLIKELY(!heap) && !(heap = hak_heap_enter()))
+        return NULL;
     hak_heap_tick();
     struct hak_heap_class *class = &heap->classes[class_index];
     class->misses++;
@@ -195,7 +208,8 @@ void *hak_heap_refill(unsigned class_index) {
     struct hak_magazine *magazine = hak_depot_take(class_index);
     if (magazine) {
         count = magazine->count;
-        if (class->capacity < count) set_capacity(heap, class_index, count);
+        if (class->capacity < count)
+            set_capacity(heap, class_index, count);
         memcpy(blocks, magazine->slots, count * sizeof *blocks);
         if (heap->spare)
             hak_magazine_free(magazine);
@@ -204,13 +218,16 @@ void *hak_heap_refill(unsigned class_index) {
     } else {
         count = hak_heap_take_blocks(heap, class_index, blocks, thread_ended ? 1 : class->refill);
         if (class->refill < class->most / 2) {
-            class->refill = (uint16_t)(class->refill * 2 < class->most / 2 ? class->refill * 2 : class->most / 2);
-            if (class->capacity < class->refill) set_capacity(heap, class_index, class->refill);
+            class->refill = (uint16_t)(class->refill * 2 < class->most / 2 ? class->refill * 2
+                                                                           : class->most / 2);
+            if (class->capacity < class->refill)
+                set_capacity(heap, class_index, class->refill);
         }
     }
     void *block = count ? blocks[count - 1] : NULL;
     hak_thread.top[class_index] = class->bottom + (count ? count - 1 : 0);
-    if (HAK_UNLIKELY(thread_ended)) hak_heap_exit();
+    if (HAK_UNLIKELY(thread_ended))
+        hak_heap_exit();
     return block;
 }
 
@@ -226,9 +243,11 @@ static void shed(struct hak_heap *heap, unsigned class_index, unsigned batch) {
         magazine->count = batch;
         memcpy(magazine->slots, blocks, batch * sizeof *blocks);
         put = hak_depot_put(class_index, magazine);
-        if (!put) heap->spare = magazine;
+        if (!put)
+            heap->spare = magazine;
     }
-    if (!put) hak_heap_give_blocks(heap, blocks, batch);
+    if (!put)
+        hak_heap_give_blocks(heap, blocks, batch);
     memmove(blocks, blocks + batch, (count - batch) * sizeof *blocks);
     hak_thread.top[class_index] = class->bottom + count - batch;
 }
@@ -249,30 +268,35 @@ void hak_heap_overflow(void *block, unsigned class_index) {
             shed(heap, class_index, class->most / 2);
     }
     *++hak_thread.top[class_index] = block;
-    if (HAK_UNLIKELY(thread_ended)) hak_heap_exit();
+    if (HAK_UNLIKELY(thread_ended))
+        hak_heap_exit();
 }
 
 struct hak_superslab **hak_heap_hint(void) {
     static struct hak_superslab *none;
     struct hak_heap *heap = hak_heap_self();
-    if (heap || (heap = hak_heap_enter())) return &heap->hint;
+    if (heap || (heap = hak_heap_enter()))
+        return &heap->hint;
     none = NULL;
     return &none;
 }
 
 /* ---- what time brings ---------------------------------------------------------------------- */
 
-/* Magazines of which the thread made no use since the last look give half of what they hold back. */
+/* Magazines of which the thread made no use since the last look give half of what they hold back.
+ */
 static void shrink_idle(struct hak_heap *heap) {
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
         struct hak_heap_class *class = &heap->classes[c];
         unsigned misses = class->misses;
         class->misses = 0;
         unsigned least = class->most < SLOTS_AT_FIRST ? class->most : SLOTS_AT_FIRST;
-        if (misses || class->capacity <= least) continue;
+        if (misses || class->capacity <= least)
+            continue;
         unsigned capacity = class->capacity / 2u > least ? class->capacity / 2u : least;
         unsigned count = (unsigned)(hak_thread.top[c] - class->bottom);
-        if (count > capacity) shed(heap, c, count - capacity);
+        if (count > capacity)
+            shed(heap, c, count - capacity);
         set_capacity(heap, c, capacity);
     }
 }
@@ -282,7 +306,8 @@ static void trim_depot(struct hak_heap *heap) {
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
         for (unsigned i = 0; i < 64; i++) {
             struct hak_magazine *magazine = hak_depot_take_idle(c);
-            if (!magazine) break;
+            if (!magazine)
+                break;
             hak_heap_give_blocks(heap, magazine->slots, magazine->count);
             hak_magazine_free(magazine);
         }
@@ -292,17 +317,21 @@ static void trim_depot(struct hak_heap *heap) {
 
 HAK_NOINLINE static void tick_slow(struct hak_heap *heap) {
     long delay = hak_option(HAK_OPT_PURGE_DELAY);
-    if (delay < 0) return;
+    if (delay < 0)
+        return;
     static _Atomic uint64_t due; /* ms */
     uint64_t now = hak_os_now_ms();
     uint64_t old = atomic_load_explicit(&due, memory_order_relaxed);
     /* relaxed: which thread does the work is all that is decided here */
-    if (now < old || !atomic_compare_exchange_strong_explicit(&due, &old, now + (uint64_t)delay / 4 + 1,
-                                                              memory_order_relaxed, memory_order_relaxed))
+    if (now < old ||
+        !atomic_compare_exchange_strong_explicit(&due, &old, now + (uint64_t)delay / 4 + 1,
+                                                 memory_order_relaxed, memory_order_relaxed))
         return;
-    if (!old) return; /* the first tick of all begins the first interval */
+    if (!old)
+        return; /* the first tick of all begins the first interval */
     shrink_idle(heap);
-    if (atomic_load_explicit(&heap->pending, memory_order_relaxed)) hak_heap_process_pending(heap, false);
+    if (atomic_load_explicit(&heap->pending, memory_order_relaxed))
+        hak_heap_process_pending(heap, false);
     trim_depot(heap);
     hak_pool_purge(now, (uint64_t)delay, 64);
     hak_huge_purge(now, (uint64_t)delay);
@@ -310,5 +339,6 @@ HAK_NOINLINE static void tick_slow(struct hak_heap *heap) {
 
 void hak_heap_tick(void) {
     struct hak_heap *heap = hak_heap_self();
-    if (heap && HAK_UNLIKELY(++heap->ticks % TICK_EVERY == 0)) tick_slow(heap);
+    if (heap && HAK_UNLIKELY(++heap->ticks % TICK_EVERY == 0))
+        tick_slow(heap);
 }

@@ -51,7 +51,8 @@ struct hak_heap {
 };
 #define HAK_PENDING_CLOSED ((uintptr_t)1)
 
-/* The slow end of malloc for a size class: a block, from wherever one is to be had. NULL, ENOMEM. */
+/* The slow end of malloc for a size class: a block, from wherever one is to be had. NULL, ENOMEM.
+ */
 void *hak_heap_refill(unsigned class_index);
 
 /* The slow end of free: the magazine of the block's class is full, or the thread has none. */
@@ -72,13 +73,16 @@ void hak_init(void);
 /* ---- inside this layer --------------------------------------------------------------------- */
 
 /* The calling thread's heap; NULL if it has none yet. */
-HAK_INLINE struct hak_heap *hak_heap_self(void) { return (struct hak_heap *)hak_self; }
+HAK_INLINE struct hak_heap *hak_heap_self(void) {
+    return (struct hak_heap *)hak_self;
+}
 
 /* Makes a heap the calling thread's: one that an ended thread left, or a new one. NULL, ENOMEM. */
 struct hak_heap *hak_heap_enter(void);
 
 /* Own slabs (slabs.c). Each takes or gives blocks of one class between slots and slabs. */
-unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void **slots, unsigned most);
+unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void **slots,
+                              unsigned most);
 void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned count);
 /* Drains the own slabs that others have pushed onto; `closing` refuses further notices. */
 void hak_heap_process_pending(struct hak_heap *heap, bool closing);

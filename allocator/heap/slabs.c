@@ -11,12 +11,14 @@
 /* ---- lists of own slabs -------------------------------------------------------------------- */
 
 static TinySlabMeta **list_of(struct hak_heap *heap, const TinySlabMeta *slab) {
-    struct hak_heap_class *class = &heap->classes[atomic_load_explicit(&slab->class_index, memory_order_relaxed)];
+    struct hak_heap_class *class =
+        &heap->classes[atomic_load_explicit(&slab->class_index, memory_order_relaxed)];
     return slab->exhausted ? &class->exhausted : &class->partial;
 }
 
 static void unlink_slab(struct hak_heap *heap, TinySlabMeta *slab) {
-    if (slab->next) slab->next->previous = slab->previous;
+    if (slab->next)
+        slab->next->previous = slab->previous;
     if (slab->previous)
         slab->previous->next = slab->next;
     else
@@ -29,7 +31,8 @@ static void link_slab(struct hak_heap *heap, TinySlabMeta *slab, bool exhausted)
     TinySlabMeta **list = list_of(heap, slab);
     slab->previous = NULL;
     slab->next = *list;
-    if (*list) (*list)->previous = slab;
+    if (*list)
+        (*list)->previous = slab;
     *list = slab;
 }
 
@@ -39,11 +42,12 @@ static void link_slab(struct hak_heap *heap, TinySlabMeta *slab, bool exhausted)
 static bool tell(struct hak_heap *heap, TinySlabMeta *slab) {
     uintptr_t old = atomic_load_explicit(&heap->pending, memory_order_relaxed);
     do {
-        if (old == HAK_PENDING_CLOSED) return false;
+        if (old == HAK_PENDING_CLOSED)
+            return false;
         slab->pending_next = (TinySlabMeta *)old;
         /* release: the owner sees pending_next */
-    } while (!atomic_compare_exchange_weak_explicit(&heap->pending, &old, (uintptr_t)slab, memory_order_release,
-                                                    memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&heap->pending, &old, (uintptr_t)slab,
+                                                    memory_order_release, memory_order_relaxed));
     return true;
 }
 
@@ -58,10 +62,12 @@ static void give_notice(TinySlabMeta *slab) {
         uint64_t seen = slab_remote_load(slab);
         /* acquire: pairs with the release of a claim, so that the heap is seen as it is */
         uintptr_t owner = atomic_load_explicit(&slab->owner, memory_order_acquire);
-        if (owner > HAK_OWNER_SPAN && tell((struct hak_heap *)owner, slab)) return;
+        if (owner > HAK_OWNER_SPAN && tell((struct hak_heap *)owner, slab))
+            return;
         if (slab_remote_withdraw_notice(slab, seen)) {
             /* Only a hint, and so allowed although the slab may be anybody's by now. */
-            if (owner == HAK_OWNER_ABANDONED) hak_pool_offer(slab);
+            if (owner == HAK_OWNER_ABANDONED)
+                hak_pool_offer(slab);
             return;
         }
     }
@@ -75,7 +81,8 @@ static void leave_slab(struct hak_heap *heap, TinySlabMeta *slab);
 /* A slab without an owner may have all its blocks in the remote queue. Nobody would look at it
  * again, so it is claimed and given back here. */
 static void collect(struct hak_heap *heap, TinySlabMeta *slab) {
-    if (!slab_claim_then_drain(slab)) return;
+    if (!slab_claim_then_drain(slab))
+        return;
     link_slab(heap, slab, false);
     if (atomic_load_explicit(&slab->used, memory_order_relaxed) == 0) {
         slab_emptied(heap, slab);
@@ -93,19 +100,22 @@ static void leave_slab(struct hak_heap *heap, TinySlabMeta *slab) {
     /* The last block may have been pushed after the drain, by a thread that saw this owner still:
      * this read-modify-write comes before that push, which then sees that there is no owner, or
      * after it, and sees the block. */
-    if (slab_remote_count_ordered(slab) >= used) collect(heap, slab);
+    if (slab_remote_count_ordered(slab) >= used)
+        collect(heap, slab);
 }
 
 static void push_remote(struct hak_heap *heap, void *first, void *last, unsigned count) {
     TinySlabMeta *slab = hak_slab_meta_of(first);
     hak_count(HAK_COUNT_REMOTE_PUSHES, 1);
     uint64_t old = slab_remote_push_chain(slab, first, last, count);
-    if (!(old & SLAB_REMOTE_NOTICE)) give_notice(slab);
+    if (!(old & SLAB_REMOTE_NOTICE))
+        give_notice(slab);
     /* From here on the slab may be anybody's, in another life: its metadata stays readable, and a
      * claim works on whatever slab has no owner.
      * acquire: `used` is what the last owner left, and doesn't change while there is none. */
     if (atomic_load_explicit(&slab->owner, memory_order_acquire) == HAK_OWNER_ABANDONED && heap &&
-        slab_remote_count_of(old) + count >= atomic_load_explicit(&slab->used, memory_order_relaxed))
+        slab_remote_count_of(old) + count >=
+            atomic_load_explicit(&slab->used, memory_order_relaxed))
         collect(heap, slab);
 }
 
@@ -114,12 +124,16 @@ static void push_remote(struct hak_heap *heap, void *first, void *last, unsigned
 /* An own slab has all its blocks. Keeps one such slab a heap, gives the others back. */
 static void slab_emptied(struct hak_heap *heap, TinySlabMeta *slab) {
     /* A notice is out: the slab stays ours until it has arrived. */
-    if (!slab_remote_is_quiet(slab)) return;
+    if (!slab_remote_is_quiet(slab))
+        return;
     TinySlabMeta *gone = heap->kept;
-    if (gone == slab) return;
+    if (gone == slab)
+        return;
     heap->kept = slab;
-    if (!gone) return;
-    if (atomic_load_explicit(&gone->used, memory_order_relaxed) != 0 || !slab_remote_is_quiet(gone)) return;
+    if (!gone)
+        return;
+    if (atomic_load_explicit(&gone->used, memory_order_relaxed) != 0 || !slab_remote_is_quiet(gone))
+        return;
     unlink_slab(heap, gone);
     hak_slab_retire(gone);
 }
@@ -130,7 +144,8 @@ static void give_own(struct hak_heap *heap, TinySlabMeta *slab, void *block) {
         unlink_slab(heap, slab);
         link_slab(heap, slab, false);
     }
-    if (used == 0) slab_emptied(heap, slab);
+    if (used == 0)
+        slab_emptied(heap, slab);
 }
 
 void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned count) {
@@ -141,7 +156,8 @@ void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned c
         void *first, *last;
         unsigned count;
     } chains[CHAINS];
-    for (unsigned i = 0; i < CHAINS; i++) chains[i].count = 0;
+    for (unsigned i = 0; i < CHAINS; i++)
+        chains[i].count = 0;
 
     for (unsigned i = 0; i < count; i++) {
         void *block = blocks[i];
@@ -167,15 +183,16 @@ void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned c
         chains[place].count++;
     }
     for (unsigned i = 0; i < CHAINS; i++)
-        if (chains[i].count) push_remote(heap, chains[i].first, chains[i].last, chains[i].count);
+        if (chains[i].count)
+            push_remote(heap, chains[i].first, chains[i].last, chains[i].count);
 }
 
 /* ---- blocks go out ------------------------------------------------------------------------- */
 
 void hak_heap_process_pending(struct hak_heap *heap, bool closing) {
     /* acquire: pairs with tell()'s release */
-    uintptr_t head =
-        atomic_exchange_explicit(&heap->pending, closing ? HAK_PENDING_CLOSED : 0, memory_order_acquire);
+    uintptr_t head = atomic_exchange_explicit(&heap->pending, closing ? HAK_PENDING_CLOSED : 0,
+                                              memory_order_acquire);
     while (head) {
         TinySlabMeta *slab = (TinySlabMeta *)head;
         head = (uintptr_t)slab->pending_next;
@@ -189,14 +206,16 @@ void hak_heap_process_pending(struct hak_heap *heap, bool closing) {
             unlink_slab(heap, slab);
             link_slab(heap, slab, false);
         }
-        if (atomic_load_explicit(&slab->used, memory_order_relaxed) == 0) slab_emptied(heap, slab);
+        if (atomic_load_explicit(&slab->used, memory_order_relaxed) == 0)
+            slab_emptied(heap, slab);
     }
 }
 
 /* Makes the heap's kept empty slab one of another class. Stage 0.5. */
 static TinySlabMeta *reuse_kept(struct hak_heap *heap, unsigned class_index) {
     TinySlabMeta *slab = heap->kept;
-    if (!slab || atomic_load_explicit(&slab->used, memory_order_relaxed) != 0 || !slab_remote_is_quiet(slab))
+    if (!slab || atomic_load_explicit(&slab->used, memory_order_relaxed) != 0 ||
+        !slab_remote_is_quiet(slab))
         return NULL;
     heap->kept = NULL;
     unlink_slab(heap, slab);
@@ -210,10 +229,12 @@ static TinySlabMeta *reuse_kept(struct hak_heap *heap, unsigned class_index) {
 }
 
 static TinySlabMeta *adopt(struct hak_heap *heap, unsigned class_index) {
-    if (!hak_option(HAK_OPT_ADOPT)) return NULL;
+    if (!hak_option(HAK_OPT_ADOPT))
+        return NULL;
     TinySlabMeta *slab;
     while ((slab = hak_pool_look_for_offer(class_index))) {
-        if (!slab_claim_then_drain(slab)) continue;
+        if (!slab_claim_then_drain(slab))
+            continue;
         if (atomic_load_explicit(&slab->class_index, memory_order_relaxed) == class_index) {
             hak_count(HAK_COUNT_ADOPTED, 1);
             return slab;
@@ -225,7 +246,8 @@ static TinySlabMeta *adopt(struct hak_heap *heap, unsigned class_index) {
 
 static TinySlabMeta *new_slab(struct hak_heap *heap, unsigned class_index) {
     struct hak_slab_run run = hak_pool_take(1, &heap->hint, true);
-    if (!run.base) return NULL;
+    if (!run.base)
+        return NULL;
     if (!hak_page_map_set(run.base, class_index)) {
         hak_pool_give(run.base, 1);
         return NULL;
@@ -234,13 +256,15 @@ static TinySlabMeta *new_slab(struct hak_heap *heap, unsigned class_index) {
     return hak_slab_meta_of(run.base);
 }
 
-unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void **slots, unsigned most) {
+unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void **slots,
+                              unsigned most) {
     struct hak_heap_class *class = &heap->classes[class_index];
     bool looked_at_pending = false;
     unsigned wanted = most; /* slots[0] to slots[wanted - 1] are still to be filled */
     while (wanted) {
         TinySlabMeta *slab = class->partial;
-        if (!slab && wanted < most) break;
+        if (!slab && wanted < most)
+            break;
         if (!slab && !looked_at_pending) {
             looked_at_pending = true;
             /* relaxed: a look; the exchange inside synchronises */
@@ -250,18 +274,24 @@ unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void 
         }
         if (!slab) {
             slab = reuse_kept(heap, class_index);
-            if (!slab) slab = adopt(heap, class_index);
-            if (!slab) slab = new_slab(heap, class_index);
-            if (!slab) return 0;
+            if (!slab)
+                slab = adopt(heap, class_index);
+            if (!slab)
+                slab = new_slab(heap, class_index);
+            if (!slab)
+                return 0;
             link_slab(heap, slab, false);
         }
         wanted -= hak_slab_take(slab, slots, wanted);
-        if (!wanted || hak_slab_has_blocks(slab)) continue;
-        if (slab_remote_count_relaxed(slab) && ss_remote_drain_to_freelist(slab, false)) continue;
+        if (!wanted || hak_slab_has_blocks(slab))
+            continue;
+        if (slab_remote_count_relaxed(slab) && ss_remote_drain_to_freelist(slab, false))
+            continue;
         unlink_slab(heap, slab);
         link_slab(heap, slab, true);
     }
-    if (wanted) memmove(slots, slots + wanted, (most - wanted) * sizeof *slots);
+    if (wanted)
+        memmove(slots, slots + wanted, (most - wanted) * sizeof *slots);
     return most - wanted;
 }
 
@@ -274,7 +304,8 @@ void hak_heap_abandon_slabs(struct hak_heap *heap) {
             heap->kept = NULL;
             unlink_slab(heap, slab);
             ss_remote_drain_to_freelist(slab, false);
-            if (atomic_load_explicit(&slab->used, memory_order_relaxed) == 0 && slab_remote_is_quiet(slab))
+            if (atomic_load_explicit(&slab->used, memory_order_relaxed) == 0 &&
+                slab_remote_is_quiet(slab))
                 hak_slab_retire(slab);
             else
                 leave_slab(heap, slab);

@@ -18,10 +18,18 @@ void *hak_early_new(size_t alignment, size_t size);
 bool hak_early_owns(const void *block);
 size_t hak_early_size(const void *block);
 #else
-HAK_INLINE bool hak_early(void) { return false; }
-HAK_INLINE void *hak_early_new(size_t alignment, size_t size) { return (void)alignment, (void)size, (void *)0; }
-HAK_INLINE bool hak_early_owns(const void *block) { return (void)block, false; }
-HAK_INLINE size_t hak_early_size(const void *block) { return (void)block, (size_t)0; }
+HAK_INLINE bool hak_early(void) {
+    return false;
+}
+HAK_INLINE void *hak_early_new(size_t alignment, size_t size) {
+    return (void)alignment, (void)size, (void *)0;
+}
+HAK_INLINE bool hak_early_owns(const void *block) {
+    return (void)block, false;
+}
+HAK_INLINE size_t hak_early_size(const void *block) {
+    return (void)block, (size_t)0;
+}
 #endif
 
 #endif

@@ -44,18 +44,22 @@ HAKMEM_API void *pvalloc(size_t size);
 HAKMEM_API size_t malloc_usable_size(void *block);
 
 void *malloc(size_t size) {
-    if (hak_early()) return hak_early_new(HAK_MIN_ALIGN, size);
+    if (hak_early())
+        return hak_early_new(HAK_MIN_ALIGN, size);
     return MALLOC(size);
 }
 
 void free(void *block) {
-    if (hak_early() || hak_early_owns(block)) return;
+    if (hak_early() || hak_early_owns(block))
+        return;
     FREE(block);
 }
 
 void *calloc(size_t count, size_t size) {
     size_t bytes;
-    if (hak_early()) return __builtin_mul_overflow(count, size, &bytes) ? NULL : hak_early_new(HAK_MIN_ALIGN, bytes);
+    if (hak_early())
+        return __builtin_mul_overflow(count, size, &bytes) ? NULL
+                                                           : hak_early_new(HAK_MIN_ALIGN, bytes);
     return hak_calloc(count, size);
 }
 
@@ -63,7 +67,8 @@ void *realloc(void *block, size_t size) {
     if (hak_early() || hak_early_owns(block)) {
         void *moved = malloc(size);
         size_t kept = block ? hak_early_size(block) : 0;
-        if (moved && block) memcpy(moved, block, kept < size ? kept : size);
+        if (moved && block)
+            memcpy(moved, block, kept < size ? kept : size);
         return moved;
     }
     return hak_realloc(block, size);
@@ -71,7 +76,8 @@ void *realloc(void *block, size_t size) {
 
 void *reallocarray(void *block, size_t count, size_t size) {
     size_t bytes;
-    if (hak_early_owns(block) && !__builtin_mul_overflow(count, size, &bytes)) return realloc(block, bytes);
+    if (hak_early_owns(block) && !__builtin_mul_overflow(count, size, &bytes))
+        return realloc(block, bytes);
     return hak_reallocarray(block, count, size);
 }
 
@@ -79,15 +85,22 @@ void *aligned_alloc(size_t alignment, size_t size) {
     return hak_early() ? hak_early_new(alignment, size) : hak_aligned_alloc(alignment, size);
 }
 
-void *memalign(size_t alignment, size_t size) { return aligned_alloc(alignment, size); }
+void *memalign(size_t alignment, size_t size) {
+    return aligned_alloc(alignment, size);
+}
 
 int posix_memalign(void **result, size_t alignment, size_t size) {
-    if (hak_early()) *result = hak_early_new(alignment, size);
+    if (hak_early())
+        *result = hak_early_new(alignment, size);
     return hak_early() ? 0 : hak_posix_memalign(result, alignment, size);
 }
 
-void *valloc(size_t size) { return hak_valloc(size); }
-void *pvalloc(size_t size) { return hak_pvalloc(size); }
+void *valloc(size_t size) {
+    return hak_valloc(size);
+}
+void *pvalloc(size_t size) {
+    return hak_pvalloc(size);
+}
 
 size_t malloc_usable_size(void *block) {
     return hak_early_owns(block) ? hak_early_size(block) : hak_malloc_usable_size(block);

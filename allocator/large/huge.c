@@ -59,7 +59,8 @@ static char *cache_get(size_t size, size_t *found_size) {
     struct cached *best = NULL;
     for (unsigned i = 0; cached_bytes && i < CACHE_SLOTS; i++) {
         struct cached *c = &cache[i];
-        if (c->mapping && c->size >= size && c->size - size <= size / 4 && (!best || c->size < best->size))
+        if (c->mapping && c->size >= size && c->size - size <= size / 4 &&
+            (!best || c->size < best->size))
             best = c;
     }
     if (best) {
@@ -103,8 +104,10 @@ static void cache_put(char *mapping, size_t size) {
 }
 
 void *hak_huge_new(size_t size, size_t alignment, bool zero) {
-    if (alignment < HEADER_SIZE) alignment = HEADER_SIZE;
-    /* With a large alignment the block may start anywhere in the mapping, but for its first unit. */
+    if (alignment < HEADER_SIZE)
+        alignment = HEADER_SIZE;
+    /* With a large alignment the block may start anywhere in the mapping, but for its first unit.
+     */
     size_t before = alignment <= HAK_SLAB_SIZE ? alignment : alignment + HAK_SLAB_SIZE;
     if (size > PTRDIFF_MAX || before > PTRDIFF_MAX - size - HAK_SLAB_SIZE) {
         errno = ENOMEM;
@@ -117,7 +120,8 @@ void *hak_huge_new(size_t size, size_t alignment, bool zero) {
         hak_count(HAK_COUNT_HUGE_REUSED, 1);
     } else {
         mapping = hak_os_map(mapping_size, HAK_SLAB_SIZE);
-        if (!mapping) return NULL;
+        if (!mapping)
+            return NULL;
         hak_count(HAK_COUNT_HUGE_MAPPED, 1);
     }
     char *block = (char *)hak_round_up((uintptr_t)mapping + HEADER_SIZE, alignment);
@@ -127,9 +131,11 @@ void *hak_huge_new(size_t size, size_t alignment, bool zero) {
         hak_os_unmap(mapping, mapping_size);
         return NULL;
     }
-    *header = (struct huge_header){.magic = MAGIC, .block = block, .mapping = mapping, .size = mapping_size};
+    *header = (struct huge_header){
+        .magic = MAGIC, .block = block, .mapping = mapping, .size = mapping_size};
     hak_unpoison(block, size);
-    if (zero && !zeroed) memset(block, 0, size);
+    if (zero && !zeroed)
+        memset(block, 0, size);
     return block;
 }
 
@@ -150,9 +156,11 @@ size_t hak_huge_usable(const void *block) {
 void *hak_huge_resize(void *block, size_t size) {
     struct huge_header *header = header_of(block);
     size_t before = (size_t)((char *)block - header->mapping);
-    if (size > PTRDIFF_MAX - HAK_SLAB_SIZE - before) return NULL;
+    if (size > PTRDIFF_MAX - HAK_SLAB_SIZE - before)
+        return NULL;
     size_t wanted = hak_round_up(size + before, HAK_SLAB_SIZE);
-    if (wanted <= header->size && wanted >= header->size - header->size / 4) return block;
+    if (wanted <= header->size && wanted >= header->size - header->size / 4)
+        return block;
     /* Room for the next few steps of a block that grows: address space only, no pages. */
     if (wanted > header->size && wanted - header->size < header->size / 8)
         wanted = hak_round_up(header->size + header->size / 8, HAK_SLAB_SIZE);
@@ -189,11 +197,16 @@ void hak_huge_purge(uint64_t now, uint64_t delay) {
             }
         }
         pthread_mutex_unlock(&cache_lock);
-        if (!gone.mapping) return;
+        if (!gone.mapping)
+            return;
         hak_os_unmap(gone.mapping, gone.size);
         hak_count(HAK_COUNT_HUGE_UNMAPPED, 1);
     }
 }
 
-void hak_large_fork_prepare(void) { pthread_mutex_lock(&cache_lock); }
-void hak_large_fork_release(void) { pthread_mutex_unlock(&cache_lock); }
+void hak_large_fork_prepare(void) {
+    pthread_mutex_lock(&cache_lock);
+}
+void hak_large_fork_release(void) {
+    pthread_mutex_unlock(&cache_lock);
+}

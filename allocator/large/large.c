@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <string.h>
 
-static unsigned slabs_for(size_t size) { return (unsigned)((size + HAK_SLAB_SIZE - 1) >> HAK_SLAB_SHIFT); }
+static unsigned slabs_for(size_t size) {
+    return (unsigned)((size + HAK_SLAB_SIZE - 1) >> HAK_SLAB_SHIFT);
+}
 
 static unsigned span_slabs(const void *block) {
     const TinySlabMeta *slab = hak_slab_meta_of(block);
@@ -19,7 +21,8 @@ static unsigned span_slabs(const void *block) {
 static void *span_new(size_t size, bool zero, struct hak_superslab **hint) {
     unsigned count = slabs_for(size ? size : 1);
     struct hak_slab_run run = hak_pool_take(count, hint, true);
-    if (!run.base) return NULL;
+    if (!run.base)
+        return NULL;
     TinySlabMeta *slab = hak_slab_meta_of(run.base);
     atomic_store_explicit(&slab->class_index, count, memory_order_relaxed);
     atomic_store_explicit(&slab->owner, HAK_OWNER_SPAN, memory_order_relaxed);
@@ -30,7 +33,8 @@ static void *span_new(size_t size, bool zero, struct hak_superslab **hint) {
     }
     hak_poison(run.base, (size_t)count << HAK_SLAB_SHIFT);
     hak_unpoison(run.base, size);
-    if (zero && !run.zeroed) memset(run.base, 0, size);
+    if (zero && !run.zeroed)
+        memset(run.base, 0, size);
     return run.base;
 }
 
@@ -39,7 +43,8 @@ void *hak_large_new(size_t size, size_t alignment, bool zero, struct hak_supersl
         errno = ENOMEM;
         return NULL;
     }
-    if (size <= HAK_SPAN_MAX && alignment <= HAK_SLAB_SIZE) return span_new(size, zero, hint);
+    if (size <= HAK_SPAN_MAX && alignment <= HAK_SLAB_SIZE)
+        return span_new(size, zero, hint);
     void *block = hak_huge_new(size, alignment, zero);
     /* No room for a mapping of its own: SuperSlabs may still have some. */
     if (!block && size < HAK_SUPERSLAB_SIZE - HAK_SLAB_SIZE && alignment <= HAK_SLAB_SIZE)
@@ -49,8 +54,9 @@ void *hak_large_new(size_t size, size_t alignment, bool zero, struct hak_supersl
 
 static void check_span(const void *block) {
     if ((uintptr_t)block & (HAK_SLAB_SIZE - 1))
-        hak_fatal("hakmem: invalid pointer %p: it points into a block of %u bytes, not at its start\n",
-                  block, (unsigned long)span_slabs(block) << HAK_SLAB_SHIFT);
+        hak_fatal(
+            "hakmem: invalid pointer %p: it points into a block of %u bytes, not at its start\n",
+            block, (unsigned long)span_slabs(block) << HAK_SLAB_SHIFT);
 }
 
 void hak_large_free(void *block, unsigned kind) {
@@ -67,18 +73,23 @@ void hak_large_free(void *block, unsigned kind) {
 }
 
 size_t hak_large_usable(const void *block, unsigned kind) {
-    if (kind == HAK_KIND_HUGE) return hak_huge_usable(block);
+    if (kind == HAK_KIND_HUGE)
+        return hak_huge_usable(block);
     check_span(block);
     return (size_t)span_slabs(block) << HAK_SLAB_SHIFT;
 }
 
 void *hak_large_resize(void *block, unsigned kind, size_t size) {
-    if (kind == HAK_KIND_HUGE) return size > HAK_SPAN_MAX / 2 ? hak_huge_resize(block, size) : NULL;
+    if (kind == HAK_KIND_HUGE)
+        return size > HAK_SPAN_MAX / 2 ? hak_huge_resize(block, size) : NULL;
     check_span(block);
-    if (size <= HAK_SMALL_MAX || size > HAK_SPAN_MAX) return NULL;
+    if (size <= HAK_SMALL_MAX || size > HAK_SPAN_MAX)
+        return NULL;
     unsigned have = span_slabs(block), want = slabs_for(size);
-    if (want > have && !hak_pool_extend(block, have, want)) return NULL;
+    if (want > have && !hak_pool_extend(block, have, want))
+        return NULL;
     atomic_store_explicit(&hak_slab_meta_of(block)->class_index, want, memory_order_relaxed);
-    if (want < have) hak_pool_give((char *)block + ((size_t)want << HAK_SLAB_SHIFT), have - want);
+    if (want < have)
+        hak_pool_give((char *)block + ((size_t)want << HAK_SLAB_SHIFT), have - want);
     return block;
 }

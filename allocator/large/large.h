@@ -17,7 +17,8 @@ void hak_large_free(void *block, unsigned kind);
 size_t hak_large_usable(const void *block, unsigned kind);
 
 /* The block with at least `size` usable bytes, in place or, a huge one, moved with its pages;
- * NULL when that is not possible (the block is as it was). Shrinks what has become much too large. */
+ * NULL when that is not possible (the block is as it was). Shrinks what has become much too large.
+ */
 void *hak_large_resize(void *block, unsigned kind, size_t size);
 
 /* Gives freed huge blocks that were kept for `delay` ms back to the system. */

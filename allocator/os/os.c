@@ -25,7 +25,8 @@ size_t hak_os_page_size(void) {
 static void *map(size_t size, int protection, int extra) {
     hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
     void *p = mmap(NULL, size, protection, MAP_PRIVATE | MAP_ANONYMOUS | extra, -1, 0);
-    if (p != MAP_FAILED) return p;
+    if (p != MAP_FAILED)
+        return p;
     errno = ENOMEM;
     return NULL;
 }
@@ -35,13 +36,15 @@ void hak_os_unmap(void *address, size_t size) {
     int kept = errno;
     hak_unpoison(address, size); /* somebody else's mapping may come here */
     /* It fails only where the kernel has no room to split a mapping: the range then stays. */
-    if (munmap(address, size) != 0) hak_os_purge(address, size);
+    if (munmap(address, size) != 0)
+        hak_os_purge(address, size);
     errno = kept;
 }
 
 static void *map_aligned(size_t size, size_t alignment, int protection, int extra) {
     void *p = map(size, protection, extra);
-    if (!p || !((uintptr_t)p & (alignment - 1))) return p;
+    if (!p || !((uintptr_t)p & (alignment - 1)))
+        return p;
     /* The kernel places mappings side by side: once one is aligned, those after it mostly are. */
     hak_os_unmap(p, size);
     if (size > (size_t)PTRDIFF_MAX - alignment) {
@@ -49,10 +52,13 @@ static void *map_aligned(size_t size, size_t alignment, int protection, int extr
         return NULL;
     }
     char *wide = map(size + alignment, protection, extra);
-    if (!wide) return NULL;
+    if (!wide)
+        return NULL;
     size_t before = (size_t)(-(uintptr_t)wide & (alignment - 1));
-    if (before) hak_os_unmap(wide, before);
-    if (alignment - before) hak_os_unmap(wide + before + size, alignment - before);
+    if (before)
+        hak_os_unmap(wide, before);
+    if (alignment - before)
+        hak_os_unmap(wide + before + size, alignment - before);
     return wide + before;
 }
 
@@ -62,7 +68,8 @@ void *hak_os_reserve(size_t size, size_t alignment) {
 
 bool hak_os_commit(void *address, size_t size) {
     hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
-    if (mprotect(address, size, PROT_READ | PROT_WRITE) == 0) return true;
+    if (mprotect(address, size, PROT_READ | PROT_WRITE) == 0)
+        return true;
     errno = ENOMEM;
     return false;
 }
@@ -71,7 +78,9 @@ void *hak_os_map(size_t size, size_t alignment) {
     return map_aligned(size, alignment, PROT_READ | PROT_WRITE, 0);
 }
 
-void *hak_os_map_sparse(size_t size) { return map(size, PROT_READ | PROT_WRITE, MAP_NORESERVE); }
+void *hak_os_map_sparse(size_t size) {
+    return map(size, PROT_READ | PROT_WRITE, MAP_NORESERVE);
+}
 
 void *hak_os_remap(void *address, size_t old_size, size_t new_size, bool may_move) {
     hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
@@ -83,7 +92,8 @@ void *hak_os_remap(void *address, size_t old_size, size_t new_size, bool may_mov
         if (target) {
             hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
             p = mremap(address, old_size, new_size, MREMAP_MAYMOVE | MREMAP_FIXED, target);
-            if (p == MAP_FAILED) hak_os_unmap(target, new_size);
+            if (p == MAP_FAILED)
+                hak_os_unmap(target, new_size);
         }
     }
     errno = kept;
@@ -95,7 +105,8 @@ void hak_os_purge(void *address, size_t size) {
     int kept = errno;
     /* Locked pages refuse it: they stay, and whoever reuses them may not take them for zeros. */
     if (madvise(address, size, MADV_DONTNEED) != 0) {
-        for (size_t i = 0; i < size; i++) ((volatile char *)address)[i] = 0;
+        for (size_t i = 0; i < size; i++)
+            ((volatile char *)address)[i] = 0;
     }
     errno = kept;
 }
@@ -114,7 +125,8 @@ void *hak_os_meta(size_t size, size_t alignment) {
             p = (char *)hak_round_up((uintptr_t)p, alignment);
         }
     }
-    if (p) meta_next = p + size;
+    if (p)
+        meta_next = p + size;
     pthread_mutex_unlock(&meta_lock);
     return p;
 }
@@ -125,5 +137,9 @@ uint64_t hak_os_now_ms(void) {
     return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
 }
 
-void hak_os_fork_prepare(void) { pthread_mutex_lock(&meta_lock); }
-void hak_os_fork_release(void) { pthread_mutex_unlock(&meta_lock); }
+void hak_os_fork_prepare(void) {
+    pthread_mutex_lock(&meta_lock);
+}
+void hak_os_fork_release(void) {
+    pthread_mutex_unlock(&meta_lock);
+}

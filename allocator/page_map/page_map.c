@@ -13,7 +13,8 @@ size_t hak_page_map_limit;
 static _Atomic(_Atomic uint8_t *) leaves[HAK_PAGE_MAP_UNITS >> LEAF_BITS];
 
 bool hak_page_map_init(void) {
-    if (hak_option(HAK_OPT_PAGE_MAP) != 1) return true;
+    if (hak_option(HAK_OPT_PAGE_MAP) != 1)
+        return true;
     void *flat = hak_os_map_sparse(HAK_PAGE_MAP_UNITS);
     if (flat) {
         hak_page_map_flat = flat;
@@ -26,9 +27,11 @@ static _Atomic uint8_t *leaf_of(size_t unit, bool make) {
     _Atomic(_Atomic uint8_t *) *slot = &leaves[unit >> LEAF_BITS];
     /* acquire: pairs with the release below, so that the leaf's zeros are seen */
     _Atomic uint8_t *leaf = atomic_load_explicit(slot, memory_order_acquire);
-    if (leaf || !make) return leaf;
+    if (leaf || !make)
+        return leaf;
     _Atomic uint8_t *fresh = hak_os_map_sparse(LEAF_UNITS);
-    if (!fresh) return NULL;
+    if (!fresh)
+        return NULL;
     /* release publishes the leaf; acquire takes over the one of a thread that was faster */
     if (atomic_compare_exchange_strong_explicit(slot, &leaf, fresh, memory_order_acq_rel,
                                                 memory_order_acquire))
@@ -59,7 +62,8 @@ unsigned hak_page_map_get(const void *address) {
     size_t unit = (uintptr_t)address >> HAK_SLAB_SHIFT;
     if (unit < hak_page_map_limit)
         return atomic_load_explicit(&hak_page_map_flat[unit], memory_order_relaxed);
-    if (unit >= HAK_PAGE_MAP_UNITS) return HAK_KIND_NONE;
+    if (unit >= HAK_PAGE_MAP_UNITS)
+        return HAK_KIND_NONE;
     _Atomic uint8_t *leaf = leaf_of(unit, false);
     return leaf ? atomic_load_explicit(&leaf[unit & (LEAF_UNITS - 1)], memory_order_relaxed)
                 : HAK_KIND_NONE;

@@ -2,7 +2,8 @@
  *
  * Flat: one sparse mapping that covers the whole user address space, so that looking up is one
  * load. Where so much address space can't be had (ulimit -v, strict overcommit) a two-level table
- * takes its place; the limit is then 0, which sends every look-up of the fast path down its slow one.
+ * takes its place; the limit is then 0, which sends every look-up of the fast path down its slow
+ * one.
  *
  * An entry is written before the first block that lies there is handed out, and reset after the
  * last one came home, so that whoever holds a block may read its entry without synchronising. */

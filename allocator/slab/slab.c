@@ -48,8 +48,8 @@ bool ss_owner_cas(TinySlabMeta *slab) {
     uintptr_t expected = HAK_OWNER_ABANDONED;
     /* acquire: pairs with the release of the thread that abandoned it, so that its freelist, bump
      * and used are seen; a failure tells nothing that is used */
-    bool won = atomic_compare_exchange_strong_explicit(&slab->owner, &expected, hak_self, memory_order_acq_rel,
-                                                       memory_order_relaxed);
+    bool won = atomic_compare_exchange_strong_explicit(&slab->owner, &expected, hak_self,
+                                                       memory_order_acq_rel, memory_order_relaxed);
     hak_count(won ? HAK_COUNT_CLAIMS : HAK_COUNT_CLAIMS_FAILED, 1);
     return won;
 }
@@ -58,26 +58,30 @@ unsigned ss_remote_drain_to_freelist(TinySlabMeta *slab, bool notice_arrived) {
     hak_slab_check_owner(slab);
     void *chain;
     unsigned count = slab_remote_take_all(slab, &chain, notice_arrived);
-    if (!count) return 0;
+    if (!count)
+        return 0;
     hak_count(HAK_COUNT_DRAINS, 1);
     hak_count(HAK_COUNT_DRAINED_BLOCKS, count);
     void *rest = slab_freelist_load_relaxed(slab);
     if (rest) { /* at most a slab's blocks: 4,096 */
         void *last = chain;
-        for (unsigned i = 1; i < count; i++) last = slab_block_next(last);
+        for (unsigned i = 1; i < count; i++)
+            last = slab_block_next(last);
         slab_block_set_next(last, rest);
     }
     slab_freelist_store_relaxed(slab, chain);
     unsigned used = atomic_load_explicit(&slab->used, memory_order_relaxed);
     if (count > used)
-        hak_fatal("hakmem: more blocks of %u bytes came home to slab %p than were out: a double free\n",
-                  (unsigned long)slab->block_size, (void *)slab->base);
+        hak_fatal(
+            "hakmem: more blocks of %u bytes came home to slab %p than were out: a double free\n",
+            (unsigned long)slab->block_size, (void *)slab->base);
     atomic_store_explicit(&slab->used, used - count, memory_order_relaxed);
     return count;
 }
 
 bool slab_claim_then_drain(TinySlabMeta *slab) {
-    if (!ss_owner_cas(slab)) return false;
+    if (!ss_owner_cas(slab))
+        return false;
     ss_remote_drain_to_freelist(slab, false);
     return true;
 }
@@ -89,7 +93,8 @@ void hak_slab_abandon(TinySlabMeta *slab) {
     bool worth_offering = hak_slab_has_blocks(slab);
     /* release: the next owner's claim acquires all that this one did to the slab */
     atomic_store_explicit(&slab->owner, HAK_OWNER_ABANDONED, memory_order_release);
-    if (worth_offering || slab_remote_count_relaxed(slab)) hak_pool_offer(slab);
+    if (worth_offering || slab_remote_count_relaxed(slab))
+        hak_pool_offer(slab);
 }
 
 unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most) {
@@ -98,13 +103,15 @@ unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most) {
     while (taken < most) {
         /* Looked at before it is followed: a block that was written to after it was freed. */
         const char *head = slab_freelist_load_relaxed(slab);
-        if (!head) break;
+        if (!head)
+            break;
         if (HAK_UNLIKELY((size_t)(head - slab->base) >= slab->limit))
             hak_fatal("hakmem: the free list of slab %p (blocks of %u bytes) leads to %p: "
                       "a block was written to after it was freed\n",
                       (void *)slab->base, (unsigned long)slab->block_size, (const void *)head);
         void *block = slab_freelist_pop_lockfree(slab);
-        if (!block) break;
+        if (!block)
+            break;
         slots[most - ++taken] = block;
     }
     /* Only now what was never used: its pages may not be there yet. */
@@ -112,7 +119,8 @@ unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most) {
         slots[most - ++taken] = slab->base + slab->bump;
         slab->bump += slab->block_size;
     }
-    atomic_store_explicit(&slab->used, atomic_load_explicit(&slab->used, memory_order_relaxed) + taken,
+    atomic_store_explicit(&slab->used,
+                          atomic_load_explicit(&slab->used, memory_order_relaxed) + taken,
                           memory_order_relaxed);
     return taken;
 }

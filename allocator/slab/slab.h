@@ -18,7 +18,9 @@ extern _Thread_local uintptr_t hak_self __attribute__((tls_model("initial-exec")
 #ifdef HAKMEM_DEBUG_OWNERSHIP
 void hak_slab_check_owner(const TinySlabMeta *slab);
 #else
-HAK_INLINE void hak_slab_check_owner(const TinySlabMeta *slab) { (void)slab; }
+HAK_INLINE void hak_slab_check_owner(const TinySlabMeta *slab) {
+    (void)slab;
+}
 #endif
 
 /* Makes a slab out of 64 KiB that were taken from the pool, owned by the calling thread. */

@@ -25,12 +25,16 @@
 /* ---- the freelist: owner only -------------------------------------------------------------- */
 
 /* For printing only: the head's value, stale as soon as it is read. */
-#define SLAB_FREELIST_DEBUG_PTR(slab) \
+#define SLAB_FREELIST_DEBUG_PTR(slab)                                                              \
     ((void *)atomic_load_explicit(&(slab)->freelist, memory_order_relaxed))
 
 /* The link in a freed block. */
-HAK_INLINE void *slab_block_next(const void *block) { return *(void *const *)block; }
-HAK_INLINE void slab_block_set_next(void *block, void *next) { *(void **)block = next; }
+HAK_INLINE void *slab_block_next(const void *block) {
+    return *(void *const *)block;
+}
+HAK_INLINE void slab_block_set_next(void *block, void *next) {
+    *(void **)block = next;
+}
 
 /* relaxed: the caller owns the slab, and wrote the value itself or got it with the ownership. */
 HAK_INLINE void *slab_freelist_load_relaxed(const TinySlabMeta *slab) {
@@ -53,7 +57,8 @@ HAK_INLINE bool slab_freelist_is_nonempty(const TinySlabMeta *slab) {
 /* Takes the first block, or NULL; every caller has something to do then. */
 HAK_INLINE void *slab_freelist_pop_lockfree(TinySlabMeta *slab) {
     void *block = slab_freelist_load_relaxed(slab);
-    if (block) slab_freelist_store_relaxed(slab, slab_block_next(block));
+    if (block)
+        slab_freelist_store_relaxed(slab, slab_block_next(block));
     return block;
 }
 
@@ -67,10 +72,17 @@ HAK_INLINE void slab_freelist_push_lockfree(TinySlabMeta *slab, void *block) {
 
 #define SLAB_REMOTE_NOTICE ((uint64_t)1)
 
-HAK_INLINE unsigned slab_remote_count_of(uint64_t word) { return (unsigned)(word >> 13) & 0x1fffu; }
-HAK_INLINE unsigned slab_remote_head_of(uint64_t word) { return (unsigned)(word >> 1) & 0xfffu; }
-HAK_INLINE uint64_t slab_remote_version_of(uint64_t word) { return word >> 26; }
-HAK_INLINE uint64_t slab_remote_word(uint64_t version, unsigned count, unsigned head, uint64_t notice) {
+HAK_INLINE unsigned slab_remote_count_of(uint64_t word) {
+    return (unsigned)(word >> 13) & 0x1fffu;
+}
+HAK_INLINE unsigned slab_remote_head_of(uint64_t word) {
+    return (unsigned)(word >> 1) & 0xfffu;
+}
+HAK_INLINE uint64_t slab_remote_version_of(uint64_t word) {
+    return word >> 26;
+}
+HAK_INLINE uint64_t slab_remote_word(uint64_t version, unsigned count, unsigned head,
+                                     uint64_t notice) {
     return version << 26 | (uint64_t)count << 13 | (uint64_t)head << 1 | notice;
 }
 
@@ -98,14 +110,17 @@ HAK_INLINE bool slab_remote_is_quiet(const TinySlabMeta *slab) {
  *
  * acq_rel: release, so that the drainer sees the links and all that was done to the blocks;
  * acquire, so that the owner word read afterwards is no older than the last drain. */
-HAK_INLINE uint64_t slab_remote_push_chain(TinySlabMeta *slab, void *first, void *last, unsigned count) {
+HAK_INLINE uint64_t slab_remote_push_chain(TinySlabMeta *slab, void *first, void *last,
+                                           unsigned count) {
     unsigned head = (unsigned)(((char *)first - slab->base) >> 4);
     uint64_t old = atomic_load_explicit(&slab->remote, memory_order_relaxed);
     uint64_t word;
     do {
         unsigned waiting = slab_remote_count_of(old);
-        slab_block_set_next(last, waiting ? slab->base + ((size_t)slab_remote_head_of(old) << 4) : NULL);
-        word = slab_remote_word(slab_remote_version_of(old), waiting + count, head, SLAB_REMOTE_NOTICE);
+        slab_block_set_next(last,
+                            waiting ? slab->base + ((size_t)slab_remote_head_of(old) << 4) : NULL);
+        word = slab_remote_word(slab_remote_version_of(old), waiting + count, head,
+                                SLAB_REMOTE_NOTICE);
     } while (!atomic_compare_exchange_weak_explicit(&slab->remote, &old, word, memory_order_acq_rel,
                                                     memory_order_relaxed));
     return old;

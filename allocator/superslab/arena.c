@@ -10,7 +10,8 @@ static bool reserve_piece(void) {
     static bool refused;
     size_t wanted = (size_t)hak_option(HAK_OPT_ARENA_RESERVE) << 20;
     wanted &= ~(HAK_SUPERSLAB_SIZE - 1);
-    for (; !refused && wanted >= 4 * HAK_SUPERSLAB_SIZE; wanted = (wanted / 2) & ~(HAK_SUPERSLAB_SIZE - 1)) {
+    for (; !refused && wanted >= 4 * HAK_SUPERSLAB_SIZE;
+         wanted = (wanted / 2) & ~(HAK_SUPERSLAB_SIZE - 1)) {
         char *piece = hak_os_reserve(wanted, HAK_SUPERSLAB_SIZE);
         if (piece) {
             next = piece;
@@ -25,11 +26,13 @@ static bool reserve_piece(void) {
 char *hak_arena_region(void) {
     if (next != end || reserve_piece()) {
         char *region = next;
-        if (!hak_os_commit(region, HAK_SUPERSLAB_SIZE)) return NULL;
+        if (!hak_os_commit(region, HAK_SUPERSLAB_SIZE))
+            return NULL;
         next += HAK_SUPERSLAB_SIZE;
         return region;
     }
     char *region = hak_os_map(HAK_SUPERSLAB_SIZE, HAK_SUPERSLAB_SIZE);
-    if (region) hak_count(HAK_COUNT_ARENA_SINGLE, 1);
+    if (region)
+        hak_count(HAK_COUNT_ARENA_SINGLE, 1);
     return region;
 }

@@ -53,17 +53,21 @@ static inline bool hak_hint_clear(struct hak_hints *hints, unsigned set, uint32_
 }
 
 /* The lowest member from `start` on and below `count`, or -1. Reads count / 4096 summary words. */
-static inline int64_t hak_hint_find(struct hak_hints *hints, unsigned set, uint32_t start, uint32_t count) {
+static inline int64_t hak_hint_find(struct hak_hints *hints, unsigned set, uint32_t start,
+                                    uint32_t count) {
     uint32_t word_index = start >> 6;
     uint64_t low_mask = ~(uint64_t)0 << (start & 63);
     for (uint32_t s = start >> 12; (uint64_t)s << 12 < count; s++) {
         uint64_t summary = atomic_load_explicit(&hints->summary[s][set], memory_order_acquire);
-        if (s == start >> 12) summary &= ~(uint64_t)0 << (word_index & 63);
+        if (s == start >> 12)
+            summary &= ~(uint64_t)0 << (word_index & 63);
         while (summary) {
             uint32_t w = (s << 6) + (uint32_t)__builtin_ctzll(summary);
             uint64_t bits = atomic_load_explicit(&hints->words[w][set], memory_order_acquire);
-            if (w == word_index) bits &= low_mask;
-            if (bits) return (int64_t)(w << 6) + __builtin_ctzll(bits);
+            if (w == word_index)
+                bits &= low_mask;
+            if (bits)
+                return (int64_t)(w << 6) + __builtin_ctzll(bits);
             summary &= summary - 1;
         }
     }

@@ -49,9 +49,11 @@ static uint32_t run_starts(uint32_t mask, unsigned count) {
 }
 
 static unsigned category_of(uint32_t free) {
-    if (!free) return CATEGORY_NONE;
+    if (!free)
+        return CATEGORY_NONE;
     unsigned category = 0;
-    while (category + 1 < CATEGORIES && run_starts(free, 2u << category)) category++;
+    while (category + 1 < CATEGORIES && run_starts(free, 2u << category))
+        category++;
     return category;
 }
 
@@ -65,11 +67,14 @@ static void file(struct hak_superslab *ss) {
         if (atomic_load_explicit(&ss->category, memory_order_acquire) != now) {
             unsigned old = atomic_exchange_explicit(&ss->category, now, memory_order_acq_rel);
             if (old != now) {
-                if (old < CATEGORIES) hak_hint_clear(&hints, SET_FREE(old), ss->id);
-                if (now < CATEGORIES) hak_hint_set(&hints, SET_FREE(now), ss->id);
+                if (old < CATEGORIES)
+                    hak_hint_clear(&hints, SET_FREE(old), ss->id);
+                if (now < CATEGORIES)
+                    hak_hint_set(&hints, SET_FREE(now), ss->id);
             }
         }
-        if (atomic_load_explicit(&ss->free, memory_order_acquire) == free) return;
+        if (atomic_load_explicit(&ss->free, memory_order_acquire) == free)
+            return;
     }
 }
 
@@ -77,10 +82,12 @@ static void file(struct hak_superslab *ss) {
 static void refile(struct hak_superslab *ss, unsigned category) {
     file(ss);
     unsigned right = atomic_load_explicit(&ss->category, memory_order_acquire);
-    if (right == category) return;
+    if (right == category)
+        return;
     hak_hint_clear(&hints, SET_FREE(category), ss->id);
     right = atomic_load_explicit(&ss->category, memory_order_acquire);
-    if (right < CATEGORIES) hak_hint_set(&hints, SET_FREE(right), ss->id);
+    if (right < CATEGORIES)
+        hak_hint_set(&hints, SET_FREE(right), ss->id);
 }
 
 static uint32_t run_mask(unsigned first, unsigned count) {
@@ -92,14 +99,16 @@ static char *take_from(struct hak_superslab *ss, unsigned count, bool *zeroed) {
     uint32_t free = atomic_load_explicit(&ss->free, memory_order_relaxed);
     for (;;) {
         uint32_t starts = run_starts(free, count);
-        if (!starts) return NULL;
+        if (!starts)
+            return NULL;
         unsigned first = (unsigned)__builtin_ctz(starts);
         uint32_t mask = run_mask(first, count);
         /* acquire: all that the last user of these slabs did to them lies before */
-        if (atomic_compare_exchange_weak_explicit(&ss->free, &free, free & ~mask, memory_order_acquire,
-                                                  memory_order_relaxed)) {
+        if (atomic_compare_exchange_weak_explicit(&ss->free, &free, free & ~mask,
+                                                  memory_order_acquire, memory_order_relaxed)) {
             uint32_t dirty = atomic_load_explicit(&ss->dirty, memory_order_relaxed) & mask;
-            if (dirty) atomic_fetch_and_explicit(&ss->dirty, ~mask, memory_order_relaxed);
+            if (dirty)
+                atomic_fetch_and_explicit(&ss->dirty, ~mask, memory_order_relaxed);
             *zeroed = !dirty;
             file(ss);
             uintptr_t base = (uintptr_t)ss & ~(uintptr_t)(HAK_SUPERSLAB_SIZE - 1);
@@ -110,14 +119,16 @@ static char *take_from(struct hak_superslab *ss, unsigned count, bool *zeroed) {
 
 static char *take_from_any(unsigned count, bool *zeroed, struct hak_superslab **served) {
     unsigned lowest = 0; /* the first category that may have so long a run */
-    while ((2u << lowest) <= count) lowest++;
+    while ((2u << lowest) <= count)
+        lowest++;
     uint32_t total = hak_pool_superslabs();
     for (unsigned category = lowest; category < CATEGORIES; category++) {
         uint32_t start = 0;
         /* In the category of `count` rounded down not every member fits: bound the search. */
         for (unsigned tries = 0; tries < 16; tries++) {
             int64_t id = hak_hint_find(&hints, SET_FREE(category), start, total);
-            if (id < 0) break;
+            if (id < 0)
+                break;
             struct hak_superslab *ss = superslab_at(id);
             char *base = take_from(ss, count, zeroed);
             if (base) {
@@ -147,7 +158,8 @@ static struct hak_superslab *grow(void) {
         hak_count(HAK_COUNT_STAGE3_NEW, 1);
     }
     pthread_mutex_unlock(&grow_lock);
-    if (!ss) errno = ENOMEM;
+    if (!ss)
+        errno = ENOMEM;
     return ss;
 }
 
@@ -167,10 +179,12 @@ struct hak_slab_run hak_pool_take(unsigned count, struct hak_superslab **hint, b
     }
     while (may_grow) {
         struct hak_superslab *ss = grow();
-        if (!ss) break;
+        if (!ss)
+            break;
         /* Not yet in a bitmap: nobody else can have taken from it but by its id as a hint. */
         run.base = take_from(ss, count, &run.zeroed);
-        if (!run.base) continue;
+        if (!run.base)
+            continue;
         *hint = ss;
         break;
     }
@@ -180,14 +194,16 @@ struct hak_slab_run hak_pool_take(unsigned count, struct hak_superslab **hint, b
 bool hak_pool_extend(char *base, unsigned count, unsigned wanted) {
     struct hak_superslab *ss = hak_superslab_of(base);
     unsigned first = (unsigned)((uintptr_t)base >> HAK_SLAB_SHIFT) & (HAK_SUPERSLAB_SLABS - 1);
-    if (first + wanted > HAK_SUPERSLAB_SLABS) return false;
+    if (first + wanted > HAK_SUPERSLAB_SLABS)
+        return false;
     uint32_t mask = run_mask(first + count, wanted - count);
     uint32_t free = atomic_load_explicit(&ss->free, memory_order_relaxed);
     do {
-        if ((free & mask) != mask) return false;
+        if ((free & mask) != mask)
+            return false;
         /* acquire: as in take_from */
-    } while (!atomic_compare_exchange_weak_explicit(&ss->free, &free, free & ~mask, memory_order_acquire,
-                                                    memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&ss->free, &free, free & ~mask,
+                                                    memory_order_acquire, memory_order_relaxed));
     atomic_fetch_and_explicit(&ss->dirty, ~mask, memory_order_relaxed);
     file(ss);
     return true;
@@ -219,7 +235,8 @@ TinySlabMeta *hak_pool_look_for_offer(unsigned class_index) {
     uint32_t total = hak_pool_superslabs();
     for (;;) {
         int64_t id = hak_hint_find(&hints, SET_OFFER(class_index), 0, total);
-        if (id < 0) return NULL;
+        if (id < 0)
+            return NULL;
         /* Cleared before the slabs are looked at: an offer that comes later sets it again. */
         hak_hint_clear(&hints, SET_OFFER(class_index), (uint32_t)id);
         struct hak_superslab *ss = superslab_at(id);
@@ -235,30 +252,35 @@ TinySlabMeta *hak_pool_look_for_offer(unsigned class_index) {
             }
             found = slab;
         }
-        if (found) return found;
+        if (found)
+            return found;
     }
 }
 
 static void purge_superslab(struct hak_superslab *ss, uint64_t now, uint64_t delay) {
     uint64_t since = atomic_load_explicit(&ss->dirty_since, memory_order_relaxed);
-    if (now < since + delay) return;
+    if (now < since + delay)
+        return;
     /* Taken out of the free ones while their pages go, so that nobody is given them meanwhile. */
     uint32_t free = atomic_load_explicit(&ss->free, memory_order_relaxed), mask;
     do {
         mask = free & atomic_load_explicit(&ss->dirty, memory_order_relaxed);
-        if (!mask) break;
-    } while (!atomic_compare_exchange_weak_explicit(&ss->free, &free, free & ~mask, memory_order_acquire,
-                                                    memory_order_relaxed));
+        if (!mask)
+            break;
+    } while (!atomic_compare_exchange_weak_explicit(&ss->free, &free, free & ~mask,
+                                                    memory_order_acquire, memory_order_relaxed));
     hak_hint_clear(&hints, SET_DIRTY, ss->id);
     if (!mask) {
-        if (atomic_load_explicit(&ss->dirty, memory_order_relaxed)) hak_hint_set(&hints, SET_DIRTY, ss->id);
+        if (atomic_load_explicit(&ss->dirty, memory_order_relaxed))
+            hak_hint_set(&hints, SET_DIRTY, ss->id);
         return;
     }
     char *base = (char *)((uintptr_t)ss & ~(uintptr_t)(HAK_SUPERSLAB_SIZE - 1));
     for (uint32_t rest = mask; rest;) {
         unsigned first = (unsigned)__builtin_ctz(rest);
         unsigned count = 0;
-        while (first + count < HAK_SUPERSLAB_SLABS && (rest >> (first + count) & 1u)) count++;
+        while (first + count < HAK_SUPERSLAB_SLABS && (rest >> (first + count) & 1u))
+            count++;
         hak_os_purge(base + ((size_t)first << HAK_SLAB_SHIFT), (size_t)count << HAK_SLAB_SHIFT);
         hak_count(HAK_COUNT_PURGED_SLABS, count);
         rest &= ~run_mask(first, count);
@@ -289,5 +311,9 @@ void hak_pool_purge(uint64_t now, uint64_t delay, unsigned most) {
     atomic_store_explicit(&cursor, start, memory_order_relaxed);
 }
 
-void hak_pool_fork_prepare(void) { pthread_mutex_lock(&grow_lock); }
-void hak_pool_fork_release(void) { pthread_mutex_unlock(&grow_lock); }
+void hak_pool_fork_prepare(void) {
+    pthread_mutex_lock(&grow_lock);
+}
+void hak_pool_fork_release(void) {
+    pthread_mutex_unlock(&grow_lock);
+}

@@ -36,10 +36,10 @@ typedef struct TinySlabMeta {
     char unused_owner[15];
 
     /* -- the others' cache line -- */
-    _Atomic uintptr_t owner;          /* HAK_OWNER_NONE, HAK_OWNER_ABANDONED, or a thread heap */
-    _Atomic uint64_t remote;          /* the remote queue: see slab_freelist_atomic.h */
+    _Atomic uintptr_t owner;           /* HAK_OWNER_NONE, HAK_OWNER_ABANDONED, or a thread heap */
+    _Atomic uint64_t remote;           /* the remote queue: see slab_freelist_atomic.h */
     struct TinySlabMeta *pending_next; /* in the owner's list of slabs with a remote queue */
-    _Atomic uint32_t class_index;     /* size class; in the first slab of a span, its slabs */
+    _Atomic uint32_t class_index;      /* size class; in the first slab of a span, its slabs */
     char unused_others[36];
 } TinySlabMeta;
 
@@ -50,10 +50,10 @@ _Static_assert(sizeof(TinySlabMeta) == 2 * HAK_CACHE_LINE, "a slab's metadata is
 #define HAK_OWNER_SPAN      ((uintptr_t)2) /* the first slab of a span */
 
 struct hak_superslab {
-    uint32_t id;               /* dense, from 0 in order of birth */
-    _Atomic uint32_t free;     /* bit i: slab i is free; bit 0 is never set */
-    _Atomic uint32_t dirty;    /* bit i: slab i is free and may have pages behind it */
-    _Atomic uint32_t category; /* which bitmap of the pool it is in */
+    uint32_t id;                  /* dense, from 0 in order of birth */
+    _Atomic uint32_t free;        /* bit i: slab i is free; bit 0 is never set */
+    _Atomic uint32_t dirty;       /* bit i: slab i is free and may have pages behind it */
+    _Atomic uint32_t category;    /* which bitmap of the pool it is in */
     _Atomic uint64_t dirty_since; /* ms: when the oldest dirty slab may have become free */
     char unused[104];
     TinySlabMeta slabs[HAK_SUPERSLAB_SLABS - 1]; /* of slab 1 to 31 */

@@ -95,3 +95,13 @@ def test_files_are_short_and_say_what_they_are_for() -> None:
         first = text.lstrip("#!/usr/bin/env python3bash\n") if text.startswith("#!") else text
         if path.name != "__init__.py":
             assert re.match(r'\s*(/\*|//|#|"""|r""")', first) or text.startswith("#!"), f"{path} begins without a comment"
+
+
+def test_layout_is_clang_formats() -> None:
+    if not shutil.which("clang-format"):
+        pytest.skip("clang-format is not installed")
+    files = sources("*.c", "*.h")
+    done = subprocess.run(
+        ["clang-format", "--dry-run", "-Werror", *map(str, files)], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr[:2000]

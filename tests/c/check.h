@@ -11,17 +11,19 @@
 #include <cmocka.h>
 
 /* Runs all cases, or those whose name matches the pattern given as the only argument. */
-#define CHECK_MAIN(tests)                                           \
-    int main(int argc, char **argv) {                               \
-        if (argc > 1) cmocka_set_test_filter(argv[1]);              \
-        return cmocka_run_group_tests((tests), NULL, NULL) ? 1 : 0; \
+#define CHECK_MAIN(tests)                                                                          \
+    int main(int argc, char **argv) {                                                              \
+        if (argc > 1)                                                                              \
+            cmocka_set_test_filter(argv[1]);                                                       \
+        return cmocka_run_group_tests((tests), NULL, NULL) ? 1 : 0;                                \
     }
 
 /* Contents that depend on the block's address and size. */
 static inline void fill_block(void *block, size_t size) {
     unsigned char *bytes = block;
     unsigned char value = (unsigned char)((uintptr_t)block >> 4 ^ size);
-    for (size_t i = 0; i < size; i++) bytes[i] = (unsigned char)(value + i);
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = (unsigned char)(value + i);
 }
 
 static inline void verify_block(const void *block, size_t size) {

@@ -7,16 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const size_t sizes[] = {0,     1,      15,     16,     17,      127,     128,     1000,    1024,     2032,
-                               2033,  2048,   4096,   8000,   32767,   32768,   32769,   65536,   65537,    500000,
-                               1 << 20, (1 << 20) + 1, 2000000, 5000000, 40000000};
+static const size_t sizes[] = {
+    0,       1,       15,      16,    17,    127,   128,   1000,  1024,   2032,    2033,
+    2048,    4096,    8000,    32767, 32768, 32769, 65536, 65537, 500000, 1 << 20, (1 << 20) + 1,
+    2000000, 5000000, 40000000};
 #ifdef HAKMEM_SANITIZED
 enum { SIZES = sizeof sizes / sizeof *sizes - 2 }; /* the largest take minutes there */
 #else
 enum { SIZES = sizeof sizes / sizeof *sizes };
 #endif
 
-static size_t at_most(size_t size, size_t most) { return size < most ? size : most; }
+static size_t at_most(size_t size, size_t most) {
+    return size < most ? size : most;
+}
 
 static void blocks_hold_what_was_asked_for(void **state) {
     (void)state;
@@ -27,10 +30,13 @@ static void blocks_hold_what_was_asked_for(void **state) {
         assert_int_equal((uintptr_t)blocks[i] % 16, 0);
         assert_true(malloc_usable_size(blocks[i]) >= sizes[i]);
         fill_block(blocks[i], sizes[i]);
-        for (int j = 0; j < i; j++) assert_ptr_not_equal(blocks[i], blocks[j]);
+        for (int j = 0; j < i; j++)
+            assert_ptr_not_equal(blocks[i], blocks[j]);
     }
-    for (int i = 0; i < SIZES; i++) verify_block(blocks[i], sizes[i]);
-    for (int i = 0; i < SIZES; i++) free(blocks[i]);
+    for (int i = 0; i < SIZES; i++)
+        verify_block(blocks[i], sizes[i]);
+    for (int i = 0; i < SIZES; i++)
+        free(blocks[i]);
 }
 
 static void usable_bytes_can_all_be_used(void **state) {
@@ -58,7 +64,8 @@ static void calloc_clears_used_memory(void **state) {
             p = calloc(1, sizes[i]);
             assert_non_null(p);
             for (size_t k = 0; k < sizes[i]; k++)
-                if (p[k]) fail_msg("byte %zu of %zu is not zero", k, sizes[i]);
+                if (p[k])
+                    fail_msg("byte %zu of %zu is not zero", k, sizes[i]);
             memset(p, 0x5a, sizes[i]);
             free(p);
         }
@@ -71,15 +78,18 @@ static void realloc_keeps_the_contents(void **state) {
     for (int round = 0; round < 100; round++) {
         size_t size = sizes[next_random(&seed) % SIZES] + next_random(&seed) % 40;
         unsigned char *p = malloc(size + 1);
-        for (size_t i = 0; i < size; i++) p[i] = (unsigned char)(i * 7);
+        for (size_t i = 0; i < size; i++)
+            p[i] = (unsigned char)(i * 7);
         for (int step = 0; step < 4; step++) {
             size_t wanted = sizes[next_random(&seed) % SIZES] + 1 + next_random(&seed) % 40;
             p = realloc(p, wanted);
             assert_non_null(p);
             size_t kept = size < wanted ? size : wanted;
             for (size_t i = 0; i < kept; i += 1 + i / 64)
-                if (p[i] != (unsigned char)(i * 7)) fail_msg("byte %zu of %zu was lost", i, kept);
-            for (size_t i = kept; i < wanted; i++) p[i] = (unsigned char)(i * 7);
+                if (p[i] != (unsigned char)(i * 7))
+                    fail_msg("byte %zu of %zu was lost", i, kept);
+            for (size_t i = kept; i < wanted; i++)
+                p[i] = (unsigned char)(i * 7);
             size = wanted;
         }
         free(p);
@@ -113,8 +123,9 @@ static void realloc_of_nothing_and_to_nothing(void **state) {
 
 static void too_much_is_refused(void **state) {
     (void)state;
-    static const size_t wrong[] = {SIZE_MAX, SIZE_MAX - 15, SIZE_MAX / 2 + 1, (size_t)PTRDIFF_MAX + 1,
-                                   PTRDIFF_MAX, PTRDIFF_MAX - 4096};
+    static const size_t wrong[] = {SIZE_MAX,         SIZE_MAX - 15,
+                                   SIZE_MAX / 2 + 1, (size_t)PTRDIFF_MAX + 1,
+                                   PTRDIFF_MAX,      PTRDIFF_MAX - 4096};
     void *block = malloc(100);
     fill_block(block, 100);
     for (unsigned i = 0; i < sizeof wrong / sizeof *wrong; i++) {

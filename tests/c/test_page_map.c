@@ -1,4 +1,5 @@
-/* The page map, flat or two-level (HAKMEM_PAGE_MAP=2): what was set is found, all else is nothing. */
+/* The page map, flat or two-level (HAKMEM_PAGE_MAP=2): what was set is found, all else is nothing.
+ */
 #include "check.h"
 #include "base/options.h"
 #include "heap/heap.h"
@@ -30,7 +31,8 @@ static void any_value_may_be_asked_for(void **state) {
     assert_int_equal(hak_page_map_get((void *)UINTPTR_MAX), HAK_KIND_NONE);
     assert_int_equal(hak_page_map_get((void *)0x6261), HAK_KIND_NONE);
     for (int i = 0; i < 1000; i++)
-        assert_int_equal(hak_page_map_get((void *)(next_random(&seed) | (uintptr_t)1 << 63)), HAK_KIND_NONE);
+        assert_int_equal(hak_page_map_get((void *)(next_random(&seed) | (uintptr_t)1 << 63)),
+                         HAK_KIND_NONE);
 }
 
 static void blocks_are_found_whatever_the_form(void **state) {

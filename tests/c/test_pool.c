@@ -11,7 +11,8 @@ static void hints_are_found_in_order(void **state) {
     static struct hak_hints map;
     static const uint32_t members[] = {0, 63, 64, 4095, 4096, 100000, HAK_SUPERSLAB_MAX - 1};
     enum { COUNT = sizeof members / sizeof *members };
-    for (int i = COUNT - 1; i >= 0; i--) hak_hint_set(&map, 17, members[i]);
+    for (int i = COUNT - 1; i >= 0; i--)
+        hak_hint_set(&map, 17, members[i]);
     int64_t at = -1;
     for (int i = 0; i < COUNT; i++) {
         at = hak_hint_find(&map, 17, (uint32_t)(at + 1), HAK_SUPERSLAB_MAX);
@@ -40,16 +41,21 @@ static void runs_do_not_overlap_and_come_back(void **state) {
         assert_non_null(run.base);
         base[i] = run.base;
         assert_int_equal((uintptr_t)base[i] % HAK_SLAB_SIZE, 0);
-        assert_ptr_equal(hak_superslab_of(base[i]), hak_superslab_of(base[i] + count[i] * HAK_SLAB_SIZE - 1));
+        assert_ptr_equal(hak_superslab_of(base[i]),
+                         hak_superslab_of(base[i] + count[i] * HAK_SLAB_SIZE - 1));
         assert_int_not_equal((uintptr_t)base[i] % HAK_SUPERSLAB_SIZE, 0); /* the header's slab */
         for (int j = 0; j < i; j++)
-            assert_true(base[i] + count[i] * HAK_SLAB_SIZE <= base[j] || base[j] + count[j] * HAK_SLAB_SIZE <= base[i]);
+            assert_true(base[i] + count[i] * HAK_SLAB_SIZE <= base[j] ||
+                        base[j] + count[j] * HAK_SLAB_SIZE <= base[i]);
     }
     uint32_t before = hak_pool_superslabs();
-    for (int i = 0; i < RUNS; i++) hak_pool_give(base[i], count[i]);
-    for (int i = 0; i < RUNS; i++) base[i] = hak_pool_take(count[i], &hint, true).base;
+    for (int i = 0; i < RUNS; i++)
+        hak_pool_give(base[i], count[i]);
+    for (int i = 0; i < RUNS; i++)
+        base[i] = hak_pool_take(count[i], &hint, true).base;
     assert_true(hak_pool_superslabs() <= before + 4); /* the same memory serves again */
-    for (int i = 0; i < RUNS; i++) hak_pool_give(base[i], count[i]);
+    for (int i = 0; i < RUNS; i++)
+        hak_pool_give(base[i], count[i]);
 }
 
 static void zeroed_is_true_or_not_said(void **state) {
@@ -60,10 +66,12 @@ static void zeroed_is_true_or_not_said(void **state) {
     for (int round = 0; round < 50; round++) {
         struct hak_slab_run run = hak_pool_take(2, &hint, true);
         assert_non_null(run.base);
-        if (run.zeroed) assert_memory_equal(run.base + HAK_SLAB_SIZE, zeros, HAK_SLAB_SIZE);
+        if (run.zeroed)
+            assert_memory_equal(run.base + HAK_SLAB_SIZE, zeros, HAK_SLAB_SIZE);
         memset(run.base, 0xab, 2 * HAK_SLAB_SIZE);
         hak_pool_give(run.base, 2);
-        if (round % 5 == 4) hak_pool_purge(UINT64_MAX / 2, 0, 1000);
+        if (round % 5 == 4)
+            hak_pool_purge(UINT64_MAX / 2, 0, 1000);
     }
     hak_pool_purge(UINT64_MAX / 2, 0, 1000);
     struct hak_slab_run run = hak_pool_take(2, &hint, true);
@@ -82,7 +90,8 @@ static void extends_only_into_free_slabs(void **state) {
     hak_pool_give(a.base + 3 * HAK_SLAB_SIZE, 1);
     struct hak_superslab *same = hint;
     struct hak_slab_run b = hak_pool_take(1, &same, true);
-    if (b.base == a.base + 3 * HAK_SLAB_SIZE) assert_false(hak_pool_extend(a.base, 3, 4));
+    if (b.base == a.base + 3 * HAK_SLAB_SIZE)
+        assert_false(hak_pool_extend(a.base, 3, 4));
     hak_pool_give(b.base, 1);
     hak_pool_give(a.base, 3);
 }

@@ -8,7 +8,8 @@ static void every_size_gets_the_smallest_class(void **state) {
         unsigned c = hak_size_class(size);
         assert_in_range(c, 1, HAK_CLASS_MAX);
         assert_true(hak_class_size[c] >= size);
-        if (c > 1) assert_true(hak_class_size[c - 1] < size);
+        if (c > 1)
+            assert_true(hak_class_size[c - 1] < size);
     }
 }
 
@@ -27,7 +28,8 @@ static void waste_is_bounded(void **state) {
     for (size_t size = 129; size <= HAK_SMALL_MAX; size++) {
         size_t waste = hak_class_size[hak_size_class(size)] - size;
         assert_true(waste * 4 < size); /* four classes a doubling: under a quarter */
-        if (size <= 2048) assert_true(waste * 8 < size);
+        if (size <= 2048)
+            assert_true(waste * 8 < size);
     }
 }
 

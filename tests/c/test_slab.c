@@ -24,15 +24,17 @@ static TinySlabMeta *make_slab(void) {
     return hak_slab_meta_of(run.base);
 }
 
-#define AS(owner, statement)           \
-    do {                               \
-        uintptr_t kept_self = hak_self; \
-        hak_self = (owner);            \
-        statement;                     \
-        hak_self = kept_self;          \
+#define AS(owner, statement)                                                                       \
+    do {                                                                                           \
+        uintptr_t kept_self = hak_self;                                                            \
+        hak_self = (owner);                                                                        \
+        statement;                                                                                 \
+        hak_self = kept_self;                                                                      \
     } while (0)
 
-static void retire(TinySlabMeta *slab) { AS(OWNER_A, hak_slab_retire(slab)); }
+static void retire(TinySlabMeta *slab) {
+    AS(OWNER_A, hak_slab_retire(slab));
+}
 
 static void gives_out_every_block_once(void **state) {
     (void)state;
@@ -44,7 +46,8 @@ static void gives_out_every_block_once(void **state) {
     assert_int_equal(n, BLOCKS);
     assert_int_equal(atomic_load(&slab->used), BLOCKS);
     /* The lowest address is used first: it comes last. */
-    for (unsigned i = 0; i < BLOCKS; i++) assert_ptr_equal(blocks[BLOCKS - i], slab->base + i * 64);
+    for (unsigned i = 0; i < BLOCKS; i++)
+        assert_ptr_equal(blocks[BLOCKS - i], slab->base + i * 64);
     assert_false(hak_slab_has_blocks(slab));
     for (unsigned i = 1; i <= BLOCKS; i++) {
         unsigned left;
@@ -53,7 +56,8 @@ static void gives_out_every_block_once(void **state) {
     }
     AS(OWNER_A, n = hak_slab_take(slab, blocks, 3));
     assert_int_equal(n, 3);
-    for (unsigned i = 0; i < 3; i++) AS(OWNER_A, hak_slab_give(slab, blocks[i]));
+    for (unsigned i = 0; i < 3; i++)
+        AS(OWNER_A, hak_slab_give(slab, blocks[i]));
     retire(slab);
 }
 

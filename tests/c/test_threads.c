@@ -41,10 +41,15 @@ static _Atomic unsigned long mixed_operations;
 static size_t random_size(uint64_t *seed) {
     uint64_t r = next_random(seed);
     switch (r & 15) {
-    case 0: return (r >> 8) % 300000;
-    case 1: return (r >> 8) % 40000;
-    case 2: case 3: return (r >> 8) % 5000;
-    default: return (r >> 8) % 500;
+    case 0:
+        return (r >> 8) % 300000;
+    case 1:
+        return (r >> 8) % 40000;
+    case 2:
+    case 3:
+        return (r >> 8) % 5000;
+    default:
+        return (r >> 8) % 500;
     }
 }
 
@@ -52,10 +57,18 @@ static struct cell *new_cell(uint64_t *seed) {
     size_t size = random_size(seed);
     struct cell *cell = NULL;
     switch (next_random(seed) % 8) {
-    case 0: cell = calloc(1, sizeof *cell + size); break;
-    case 1: cell = aligned_alloc((size_t)16 << next_random(seed) % 9, sizeof *cell + size); break;
-    case 2: cell = realloc(malloc(size / 2 + 1), sizeof *cell + size); break;
-    default: cell = malloc(sizeof *cell + size); break;
+    case 0:
+        cell = calloc(1, sizeof *cell + size);
+        break;
+    case 1:
+        cell = aligned_alloc((size_t)16 << next_random(seed) % 9, sizeof *cell + size);
+        break;
+    case 2:
+        cell = realloc(malloc(size / 2 + 1), sizeof *cell + size);
+        break;
+    default:
+        cell = malloc(sizeof *cell + size);
+        break;
     }
     assert_non_null(cell);
     cell->size = size;
@@ -64,7 +77,8 @@ static struct cell *new_cell(uint64_t *seed) {
 }
 
 static void free_cell(struct cell *cell) {
-    if (!cell) return;
+    if (!cell)
+        return;
     verify_block(cell->bytes, cell->size > 256 ? 256 : cell->size);
     free(cell);
 }
@@ -96,11 +110,15 @@ static void hand_over(unsigned threads, unsigned operations, unsigned generation
     struct mixer mixers[16];
     pthread_t ids[16];
     for (unsigned i = 0; i < threads; i++) {
-        mixers[i] = (struct mixer){.seed = 0x9e3779b97f4a7c15u * (i + 1), .operations = operations, .generation = generations};
+        mixers[i] = (struct mixer){.seed = 0x9e3779b97f4a7c15u * (i + 1),
+                                   .operations = operations,
+                                   .generation = generations};
         start(&ids[i], mix, &mixers[i]);
     }
-    for (unsigned i = 0; i < threads; i++) pthread_join(ids[i], NULL);
-    for (unsigned i = 0; i < SHARED; i++) free_cell(atomic_exchange(&shared[i], NULL));
+    for (unsigned i = 0; i < threads; i++)
+        pthread_join(ids[i], NULL);
+    for (unsigned i = 0; i < SHARED; i++)
+        free_cell(atomic_exchange(&shared[i], NULL));
 }
 
 static void blocks_survive_hand_over(void **state) {
@@ -138,7 +156,8 @@ static void blocks_outlive_their_thread_and_leave_no_memory(void **state) {
             assert_int_equal(((unsigned char *)kept_blocks[i])[size - 1], (unsigned char)i);
             free(kept_blocks[i]);
         }
-        if (round == 4) first = resident();
+        if (round == 4)
+            first = resident();
     }
     size_t last = resident();
     assert_true(last < first + (first / 4));
@@ -148,8 +167,10 @@ static void blocks_outlive_their_thread_and_leave_no_memory(void **state) {
 static void *short_life(void *argument) {
     (void)argument;
     void *blocks[20];
-    for (int i = 0; i < 20; i++) blocks[i] = malloc((size_t)i * 100);
-    for (int i = 0; i < 20; i++) free(blocks[i]);
+    for (int i = 0; i < 20; i++)
+        blocks[i] = malloc((size_t)i * 100);
+    for (int i = 0; i < 20; i++)
+        free(blocks[i]);
     return NULL;
 }
 
@@ -160,7 +181,8 @@ static void short_threads_leave_no_memory(void **state) {
         pthread_t thread;
         start(&thread, short_life, NULL);
         pthread_join(thread, NULL);
-        if (i == 150) first = resident();
+        if (i == 150)
+            first = resident();
     }
     assert_true(resident() < first + (2 << 20));
     assert_true(hak_counter(HAK_COUNT_HEAPS) < 100);
@@ -174,8 +196,10 @@ static void late_destructor(void *value) {
     memset(p, 1, 100);
     free(p);
     static _Thread_local int rounds;
-    if (rounds++ < LATE_ROUNDS) assert_int_equal(pthread_setspecific(late_key, malloc(50)), 0);
-    else free(malloc(10));
+    if (rounds++ < LATE_ROUNDS)
+        assert_int_equal(pthread_setspecific(late_key, malloc(50)), 0);
+    else
+        free(malloc(10));
 }
 static void *with_late_destructor(void *argument) {
     (void)argument;
@@ -185,7 +209,8 @@ static void *with_late_destructor(void *argument) {
 static void destructors_may_allocate(void **state) {
     (void)state;
     free(malloc(1));
-    assert_int_equal(pthread_key_create(&late_key, late_destructor), 0); /* after ours: runs after it */
+    assert_int_equal(pthread_key_create(&late_key, late_destructor),
+                     0); /* after ours: runs after it */
     uint64_t before = hak_counter(HAK_COUNT_HEAPS);
     for (int i = 0; i < 200; i++) {
         pthread_t thread;
@@ -211,8 +236,8 @@ static void *produce(void *argument) {
         void *block = malloc(pair->size);
         memset(block, (int)i, pair->size);
         void *empty = NULL;
-        while (!atomic_compare_exchange_weak_explicit(&queue[i % QUEUE], &empty, block, memory_order_release,
-                                                      memory_order_relaxed)) {
+        while (!atomic_compare_exchange_weak_explicit(&queue[i % QUEUE], &empty, block,
+                                                      memory_order_release, memory_order_relaxed)) {
             empty = NULL;
             sched_yield();
         }
@@ -223,7 +248,8 @@ static void *consume(void *argument) {
     const struct pair *pair = argument;
     for (unsigned long i = 0; i < pair->blocks; i++) {
         void *block;
-        while (!(block = atomic_exchange_explicit(&queue[i % QUEUE], NULL, memory_order_acquire))) sched_yield();
+        while (!(block = atomic_exchange_explicit(&queue[i % QUEUE], NULL, memory_order_acquire)))
+            sched_yield();
         assert_int_equal(((unsigned char *)block)[pair->size - 1], (unsigned char)i);
         free(block);
     }
@@ -249,14 +275,16 @@ static void freeing_elsewhere_does_not_grow_memory(void **state) {
 static _Atomic int stop;
 static void *busy(void *argument) {
     uint64_t seed = (uint64_t)(uintptr_t)argument;
-    while (!atomic_load(&stop)) free_cell(new_cell(&seed));
+    while (!atomic_load(&stop))
+        free_cell(new_cell(&seed));
     return NULL;
 }
 static void fork_under_load(void **state) {
     (void)state;
     pthread_t threads[3];
     atomic_store(&stop, 0);
-    for (uintptr_t i = 0; i < 3; i++) start(&threads[i], busy, (void *)(i + 77));
+    for (uintptr_t i = 0; i < 3; i++)
+        start(&threads[i], busy, (void *)(i + 77));
     void *mine[100];
     for (int i = 0; i < 100; i++) {
         mine[i] = malloc((size_t)i * 50 + 1);
@@ -267,11 +295,13 @@ static void fork_under_load(void **state) {
         assert_true(child >= 0);
         if (child == 0) {
             for (int i = 0; i < 100; i++) {
-                if (((unsigned char *)mine[i])[i * 50] != i) _exit(1);
+                if (((unsigned char *)mine[i])[i * 50] != i)
+                    _exit(1);
                 free(mine[i]);
             }
             uint64_t seed = 5;
-            for (int i = 0; i < 2000; i++) free_cell(new_cell(&seed));
+            for (int i = 0; i < 2000; i++)
+                free_cell(new_cell(&seed));
             pid_t grandchild = fork();
             if (grandchild == 0) {
                 free(malloc(1000));
@@ -285,8 +315,10 @@ static void fork_under_load(void **state) {
         assert_int_equal(status, 0);
     }
     atomic_store(&stop, 1);
-    for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
-    for (int i = 0; i < 100; i++) free(mine[i]);
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    for (int i = 0; i < 100; i++)
+        free(mine[i]);
 }
 
 static const struct CMUnitTest tests[] = {
