@@ -23,7 +23,9 @@ const char *hak_version(void) {
 static void *large_new(size_t size, size_t alignment, bool zero) {
     hak_init();
     hak_heap_tick();
-    return hak_large_new(size, alignment, zero, hak_heap_hint());
+    struct hak_superslab *none = NULL;
+    struct hak_superslab **hint = hak_heap_hint();
+    return hak_large_new(size, alignment, zero, hint ? hint : &none);
 }
 
 static void *small_new(unsigned class_index, size_t size) {
@@ -83,16 +85,17 @@ HAK_NOINLINE void hak_free_slow(void *block) {
     if (!block)
         return;
     unsigned kind = hak_page_map_get(block);
+    int kept = errno;
     if (HAK_LIKELY(kind - 1 < HAK_CLASS_MAX)) {
         hak_poison(block, hak_class_size[kind]);
         hak_heap_overflow(block, kind);
+        errno = kept;
         return;
     }
     if (kind == HAK_KIND_NONE) {
         foreign(block, "free");
         return;
     }
-    int kept = errno;
     hak_poison(block, hak_large_usable(block, kind));
     hak_large_free(block, kind);
     hak_heap_tick();
@@ -198,7 +201,7 @@ static void *aligned_new(size_t alignment, size_t size) {
     return large_new(size, alignment, false);
 }
 
-void *hak_memalign(size_t alignment, size_t size) {
+void *hak_aligned_alloc(size_t alignment, size_t size) {
     if (!hak_is_power_of_two(alignment)) {
         errno = EINVAL;
         return NULL;
@@ -206,8 +209,16 @@ void *hak_memalign(size_t alignment, size_t size) {
     return aligned_new(alignment, size);
 }
 
-void *hak_aligned_alloc(size_t alignment, size_t size) {
-    return hak_memalign(alignment, size);
+/* glibc's takes any alignment, and uses the next power of two. */
+void *hak_memalign(size_t alignment, size_t size) {
+    size_t power = HAK_MIN_ALIGN;
+    while (power < alignment && power <= PTRDIFF_MAX / 2)
+        power *= 2;
+    if (power < alignment) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return aligned_new(power, size);
 }
 
 int hak_posix_memalign(void **result, size_t alignment, size_t size) {

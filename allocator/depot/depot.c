@@ -90,7 +90,7 @@ void hak_magazine_free(struct hak_magazine *magazine) {
 
 bool hak_depot_put(unsigned class_index, struct hak_magazine *magazine) {
     size_t bytes = (size_t)hak_option(HAK_OPT_DEPOT) << 10;
-    size_t most = bytes / ((size_t)hak_class_size[class_index] * magazine->count);
+    size_t most = bytes / ((size_t)hak_class_size[class_index] * hak_magazine_batch(class_index));
     if (!push(&depot[class_index], magazine, (uint32_t)most))
         return false;
     hak_count(HAK_COUNT_DEPOT_PUTS, 1);

@@ -6,7 +6,7 @@
 #ifndef HAK_DEPOT_H
 #define HAK_DEPOT_H
 
-#include "base/config.h"
+#include "base/size_class.h"
 
 #include <stdatomic.h>
 
@@ -19,6 +19,15 @@ struct hak_magazine {
     uint32_t count;                    /* blocks, 1 to HAK_MAGAZINE_SLOTS */
     void *slots[HAK_MAGAZINE_SLOTS];
 };
+
+/* Blocks that a magazine of a class has when it is full: HAK_MAGAZINE_SLOTS or 16 KiB of them, and
+ * two at least. */
+HAK_INLINE unsigned hak_magazine_batch(unsigned class_index) {
+    unsigned blocks = 16384u / hak_class_size[class_index];
+    if (blocks > HAK_MAGAZINE_SLOTS)
+        return HAK_MAGAZINE_SLOTS;
+    return blocks < 2 ? 2 : blocks;
+}
 
 /* An unused magazine, the caller's until it is put or freed; NULL without memory. */
 struct hak_magazine *hak_magazine_new(void);

@@ -14,11 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLOTS_MOST     (2 * HAK_MAGAZINE_SLOTS) /* slots of a magazine, at most */
-#define SLOTS_LEAST    4u
-#define SLOTS_BYTES    32768u /* bytes of blocks in a magazine, where SLOTS_LEAST allows */
 #define SLOTS_AT_FIRST 16u
 #define TICK_EVERY     16u /* slow paths between two looks at the clock */
+
+/* What one tick may do at most, so that no call of malloc takes long. */
+#define TRIM_MOST  64u /* magazines given home from the depot */
+#define PURGE_MOST 64u /* SuperSlabs looked at */
+#define UNMAP_MOST 4u  /* huge blocks unmapped */
 
 /* ---- the thread-local block ---------------------------------------------------------------- */
 
@@ -47,11 +49,9 @@ static pthread_mutex_t heaps_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct hak_heap *unused_heaps; /* under the lock */
 static pthread_key_t thread_end_key;
 
+/* Room for a full magazine of the depot, and as much again. */
 static unsigned slots_of(unsigned class_index) {
-    unsigned slots = SLOTS_BYTES / hak_class_size[class_index];
-    if (slots > SLOTS_MOST)
-        return SLOTS_MOST;
-    return slots < SLOTS_LEAST ? SLOTS_LEAST : slots;
+    return 2 * hak_magazine_batch(class_index);
 }
 
 static struct hak_heap *new_heap(void) {
@@ -168,6 +168,7 @@ HAK_COLD static void init_slow(void) {
     int kept = errno;
     hak_options_init();
     hak_page_map_init();
+    hak_pool_init();
     if (pthread_key_create(&thread_end_key, at_thread_end) != 0)
         hak_fatal(
             "hakmem: no thread-specific key is left for the end of threads (PTHREAD_KEYS_MAX)\n");
@@ -202,14 +203,18 @@ void *hak_heap_refill(unsigned class_index) {
         return NULL;
     hak_heap_tick();
     struct hak_heap_class *class = &heap->classes[class_index];
+    /* Making the heap known to the thread library may have allocated, and so filled it already. */
+    void **top = hak_thread.top[class_index];
+    if (HAK_UNLIKELY(top != class->bottom)) {
+        hak_thread.top[class_index] = top - 1;
+        return *top;
+    }
     class->misses++;
     void **blocks = class->bottom + 1;
     unsigned count;
     struct hak_magazine *magazine = hak_depot_take(class_index);
     if (magazine) {
         count = magazine->count;
-        if (class->capacity < count)
-            set_capacity(heap, class_index, count);
         memcpy(blocks, magazine->slots, count * sizeof *blocks);
         if (heap->spare)
             hak_magazine_free(magazine);
@@ -220,10 +225,10 @@ void *hak_heap_refill(unsigned class_index) {
         if (class->refill < class->most / 2) {
             class->refill = (uint16_t)(class->refill * 2 < class->most / 2 ? class->refill * 2
                                                                            : class->most / 2);
-            if (class->capacity < class->refill)
-                set_capacity(heap, class_index, class->refill);
         }
     }
+    if (class->capacity < count)
+        set_capacity(heap, class_index, count);
     void *block = count ? blocks[count - 1] : NULL;
     hak_thread.top[class_index] = class->bottom + (count ? count - 1 : 0);
     if (HAK_UNLIKELY(thread_ended))
@@ -273,12 +278,10 @@ void hak_heap_overflow(void *block, unsigned class_index) {
 }
 
 struct hak_superslab **hak_heap_hint(void) {
-    static struct hak_superslab *none;
     struct hak_heap *heap = hak_heap_self();
-    if (heap || (heap = hak_heap_enter()))
-        return &heap->hint;
-    none = NULL;
-    return &none;
+    if (!heap && !thread_ended)
+        heap = hak_heap_enter();
+    return heap ? &heap->hint : NULL;
 }
 
 /* ---- what time brings ---------------------------------------------------------------------- */
@@ -298,18 +301,28 @@ static void shrink_idle(struct hak_heap *heap) {
         if (count > capacity)
             shed(heap, c, count - capacity);
         set_capacity(heap, c, capacity);
+        if (class->refill > capacity)
+            class->refill = (uint16_t)capacity;
     }
 }
 
-/* Magazines that nobody took from the depot for an interval go back to the slabs. */
+/* Magazines that nobody took from the depot for an interval go back to the slabs, TRIM_MOST of them
+ * at a time. */
 static void trim_depot(struct hak_heap *heap) {
-    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
-        for (unsigned i = 0; i < 64; i++) {
-            struct hak_magazine *magazine = hak_depot_take_idle(c);
-            if (!magazine)
-                break;
+    static _Atomic unsigned next; /* class to begin with; only one thread is here at a time */
+    unsigned first = atomic_load_explicit(&next, memory_order_relaxed);
+    unsigned budget = TRIM_MOST;
+    for (unsigned i = 0; i < HAK_CLASS_MAX; i++) {
+        unsigned c = 1 + (first + i) % HAK_CLASS_MAX;
+        struct hak_magazine *magazine;
+        while (budget && (magazine = hak_depot_take_idle(c))) {
+            budget--;
             hak_heap_give_blocks(heap, magazine->slots, magazine->count);
             hak_magazine_free(magazine);
+        }
+        if (!budget) {
+            atomic_store_explicit(&next, c - 1, memory_order_relaxed);
+            return;
         }
         hak_depot_next_interval(c);
     }
@@ -333,8 +346,8 @@ HAK_NOINLINE static void tick_slow(struct hak_heap *heap) {
     if (atomic_load_explicit(&heap->pending, memory_order_relaxed))
         hak_heap_process_pending(heap, false);
     trim_depot(heap);
-    hak_pool_purge(now, (uint64_t)delay, 64);
-    hak_huge_purge(now, (uint64_t)delay);
+    hak_pool_purge(now, (uint64_t)delay, PURGE_MOST);
+    hak_huge_purge(now, (uint64_t)delay, UNMAP_MOST);
 }
 
 void hak_heap_tick(void) {

@@ -58,7 +58,8 @@ void *hak_heap_refill(unsigned class_index);
 /* The slow end of free: the magazine of the block's class is full, or the thread has none. */
 void hak_heap_overflow(void *block, unsigned class_index);
 
-/* Where a span of the calling thread should be looked for first. May be called without a heap. */
+/* Where a span of the calling thread should be looked for first, for hak_pool_take; NULL for a
+ * thread without a heap. */
 struct hak_superslab **hak_heap_hint(void);
 
 /* To be called now and then, from slow paths: purges when its time has come. */

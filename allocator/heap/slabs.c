@@ -100,7 +100,22 @@ static void leave_slab(struct hak_heap *heap, TinySlabMeta *slab) {
     /* The last block may have been pushed after the drain, by a thread that saw this owner still:
      * this read-modify-write comes before that push, which then sees that there is no owner, or
      * after it, and sees the block. */
-    if (slab_remote_count_ordered(slab) >= used)
+    uint64_t word = slab_remote_load_ordered(slab);
+    if (word & SLAB_REMOTE_NOTICE)
+        return; /* whoever has the notice finds no owner, and does what is left to do */
+    if (slab_remote_count_of(word) >= used)
+        collect(heap, slab);
+    else if (slab_remote_count_of(word))
+        hak_pool_offer(slab);
+}
+
+/* After a push, or after a notice was passed on: the slab may have no owner, and all its blocks at
+ * home. It may also be anybody's, in another life: its metadata stays readable, and a claim works
+ * on whatever slab has no owner. Without a heap (no memory for one) it waits for its adoption. */
+static void look_after(struct hak_heap *heap, TinySlabMeta *slab) {
+    /* acquire: `used` is what the last owner left, and doesn't change while there is none */
+    if (heap && atomic_load_explicit(&slab->owner, memory_order_acquire) == HAK_OWNER_ABANDONED &&
+        slab_remote_count_relaxed(slab) >= atomic_load_explicit(&slab->used, memory_order_relaxed))
         collect(heap, slab);
 }
 
@@ -110,13 +125,7 @@ static void push_remote(struct hak_heap *heap, void *first, void *last, unsigned
     uint64_t old = slab_remote_push_chain(slab, first, last, count);
     if (!(old & SLAB_REMOTE_NOTICE))
         give_notice(slab);
-    /* From here on the slab may be anybody's, in another life: its metadata stays readable, and a
-     * claim works on whatever slab has no owner.
-     * acquire: `used` is what the last owner left, and doesn't change while there is none. */
-    if (atomic_load_explicit(&slab->owner, memory_order_acquire) == HAK_OWNER_ABANDONED && heap &&
-        slab_remote_count_of(old) + count >=
-            atomic_load_explicit(&slab->used, memory_order_relaxed))
-        collect(heap, slab);
+    look_after(heap, slab);
 }
 
 /* ---- blocks come home ---------------------------------------------------------------------- */
@@ -199,6 +208,7 @@ void hak_heap_process_pending(struct hak_heap *heap, bool closing) {
         /* relaxed: as in hak_heap_give_blocks */
         if (atomic_load_explicit(&slab->owner, memory_order_relaxed) != (uintptr_t)heap) {
             give_notice(slab); /* meant for the owner of that time */
+            look_after(heap, slab);
             continue;
         }
         ss_remote_drain_to_freelist(slab, true);

@@ -43,6 +43,8 @@ HAKMEM_API void *hak_reallocarray(void *block, size_t count, size_t size);
 
 /* `size` bytes at a multiple of `alignment`, a power of two (else NULL with EINVAL). */
 HAKMEM_API void *hak_aligned_alloc(size_t alignment, size_t size);
+
+/* As hak_aligned_alloc, but an alignment that is no power of two is rounded up to one. */
 HAKMEM_API void *hak_memalign(size_t alignment, size_t size);
 
 /* As above into *result; `alignment` is a power of two and a multiple of sizeof(void *).

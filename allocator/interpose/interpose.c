@@ -86,7 +86,7 @@ void *aligned_alloc(size_t alignment, size_t size) {
 }
 
 void *memalign(size_t alignment, size_t size) {
-    return aligned_alloc(alignment, size);
+    return hak_early() ? hak_early_new(alignment, size) : hak_memalign(alignment, size);
 }
 
 int posix_memalign(void **result, size_t alignment, size_t size) {

@@ -42,9 +42,12 @@ static struct cached cache[CACHE_SLOTS];
 static size_t cached_bytes;
 static pthread_mutex_t cache_lock = PTHREAD_MUTEX_INITIALIZER;
 
+static struct huge_header *header_at(const void *block) {
+    return (struct huge_header *)(((uintptr_t)block - 1) & ~(uintptr_t)(HAK_SLAB_SIZE - 1));
+}
+
 static struct huge_header *header_of(const void *block) {
-    struct huge_header *header =
-        (struct huge_header *)(((uintptr_t)block - 1) & ~(uintptr_t)(HAK_SLAB_SIZE - 1));
+    struct huge_header *header = header_at(block);
     if (header->magic != MAGIC || header->block != block)
         hak_fatal("hakmem: invalid pointer %p: it points into a huge block, not at its start, or "
                   "what lies before the block was overwritten\n",
@@ -125,8 +128,7 @@ void *hak_huge_new(size_t size, size_t alignment, bool zero) {
         hak_count(HAK_COUNT_HUGE_MAPPED, 1);
     }
     char *block = (char *)hak_round_up((uintptr_t)mapping + HEADER_SIZE, alignment);
-    struct huge_header *header =
-        (struct huge_header *)(((uintptr_t)block - 1) & ~(uintptr_t)(HAK_SLAB_SIZE - 1));
+    struct huge_header *header = header_at(block);
     if (!hak_page_map_set(block, HAK_KIND_HUGE)) {
         hak_os_unmap(mapping, mapping_size);
         return NULL;
@@ -164,27 +166,40 @@ void *hak_huge_resize(void *block, size_t size) {
     /* Room for the next few steps of a block that grows: address space only, no pages. */
     if (wanted > header->size && wanted - header->size < header->size / 8)
         wanted = hak_round_up(header->size + header->size / 8, HAK_SLAB_SIZE);
-    /* A block aligned to more than 64 KiB would lose that by moving. */
-    bool may_move = before <= HAK_SLAB_SIZE;
-    char *old = header->mapping;
+    char *mapping = header->mapping;
     size_t old_size = header->size;
-    hak_page_map_set(block, HAK_KIND_NONE);
-    char *mapping = hak_os_remap(old, old_size, wanted, may_move);
-    if (!mapping) {
-        hak_page_map_set(block, HAK_KIND_HUGE);
-        return NULL;
+    if (!hak_os_resize(mapping, old_size, wanted)) {
+        /* A block aligned to more than 64 KiB would lose that by moving. */
+        if (before > HAK_SLAB_SIZE)
+            return NULL;
+        char *target = hak_os_reserve(wanted, HAK_SLAB_SIZE);
+        if (!target)
+            return NULL;
+        /* Makes sure that the target can be marked; marked it is when the block is there, since
+         * after a failed move it may be somebody else's. */
+        if (!hak_page_map_set(target + before, HAK_KIND_HUGE)) {
+            hak_os_unmap(target, wanted);
+            return NULL;
+        }
+        hak_page_map_set(target + before, HAK_KIND_NONE);
+        hak_page_map_set(block, HAK_KIND_NONE);
+        if (!hak_os_move(mapping, old_size, target, wanted)) {
+            hak_page_map_set(block, HAK_KIND_HUGE);
+            return NULL;
+        }
+        mapping = target;
+        hak_page_map_set(target + before, HAK_KIND_HUGE);
     }
     block = mapping + before;
-    header = (struct huge_header *)(((uintptr_t)block - 1) & ~(uintptr_t)(HAK_SLAB_SIZE - 1));
+    header = header_at(block);
     header->block = block;
     header->mapping = mapping;
     header->size = wanted;
-    hak_page_map_set(block, HAK_KIND_HUGE);
     return block;
 }
 
-void hak_huge_purge(uint64_t now, uint64_t delay) {
-    for (;;) {
+void hak_huge_purge(uint64_t now, uint64_t delay, unsigned most) {
+    while (most--) {
         struct cached gone = {.mapping = NULL};
         pthread_mutex_lock(&cache_lock);
         for (unsigned i = 0; cached_bytes && i < CACHE_SLOTS; i++) {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -66,6 +67,20 @@ void *hak_os_reserve(size_t size, size_t alignment) {
     return map_aligned(size, alignment, PROT_NONE, MAP_NORESERVE);
 }
 
+void hak_os_no_huge_pages(void *address, size_t size) {
+    hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
+    int kept = errno;
+    madvise(address, size, MADV_NOHUGEPAGE); /* fails where there are none */
+    errno = kept;
+}
+
+size_t hak_os_address_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return SIZE_MAX;
+    return (size_t)limit.rlim_cur;
+}
+
 bool hak_os_commit(void *address, size_t size) {
     hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
     if (mprotect(address, size, PROT_READ | PROT_WRITE) == 0)
@@ -79,25 +94,35 @@ void *hak_os_map(size_t size, size_t alignment) {
 }
 
 void *hak_os_map_sparse(size_t size) {
-    return map(size, PROT_READ | PROT_WRITE, MAP_NORESERVE);
+    void *p = map(size, PROT_READ | PROT_WRITE, MAP_NORESERVE);
+    if (p && size >= HAK_SUPERSLAB_SIZE)
+        hak_os_no_huge_pages(p, size);
+    return p;
 }
 
-void *hak_os_remap(void *address, size_t old_size, size_t new_size, bool may_move) {
+void *hak_os_map_zeros(size_t size) {
+    void *p = map(size, PROT_READ, MAP_NORESERVE);
+    if (p)
+        hak_os_no_huge_pages(p, size);
+    return p;
+}
+
+bool hak_os_resize(void *address, size_t old_size, size_t new_size) {
     hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
     int kept = errno;
     hak_unpoison(address, old_size);
-    void *p = mremap(address, old_size, new_size, 0);
-    if (p == MAP_FAILED && may_move) {
-        void *target = hak_os_reserve(new_size, HAK_SLAB_SIZE);
-        if (target) {
-            hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
-            p = mremap(address, old_size, new_size, MREMAP_MAYMOVE | MREMAP_FIXED, target);
-            if (p == MAP_FAILED)
-                hak_os_unmap(target, new_size);
-        }
-    }
+    bool done = mremap(address, old_size, new_size, 0) != MAP_FAILED;
     errno = kept;
-    return p == MAP_FAILED ? NULL : p;
+    return done;
+}
+
+bool hak_os_move(void *address, size_t old_size, void *target, size_t new_size) {
+    hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
+    int kept = errno;
+    bool done =
+        mremap(address, old_size, new_size, MREMAP_MAYMOVE | MREMAP_FIXED, target) != MAP_FAILED;
+    errno = kept;
+    return done;
 }
 
 void hak_os_purge(void *address, size_t size) {

@@ -21,11 +21,25 @@ void *hak_os_map(size_t size, size_t alignment);
 /* Like hak_os_map, not counted against the commit limit: for tables of which little is touched. */
 void *hak_os_map_sparse(size_t size);
 
+/* Pages that read as zeros, and cost neither commit nor memory until hak_os_commit makes a part of
+ * them writable. */
+void *hak_os_map_zeros(size_t size);
+
+/* Keeps the system from backing a range with huge pages: little of it is ever touched. */
+void hak_os_no_huge_pages(void *address, size_t size);
+
+/* Bytes of address space that the process may use (RLIMIT_AS); SIZE_MAX without a limit. */
+size_t hak_os_address_limit(void);
+
 void hak_os_unmap(void *address, size_t size);
 
-/* Grows or shrinks a mapping, moving it only if `may_move`; NULL when that can't be done. A moved
- * mapping is aligned to HAK_SLAB_SIZE. */
-void *hak_os_remap(void *address, size_t old_size, size_t new_size, bool may_move);
+/* Grows or shrinks a mapping where it is; false when that can't be done. */
+bool hak_os_resize(void *address, size_t old_size, size_t new_size);
+
+/* Moves a mapping, resizing it, into a range that hak_os_reserve gave. On failure false; the
+ * mapping is as it was, and the reserved range is given up: the system may have taken it away
+ * already, and something else be there. */
+bool hak_os_move(void *address, size_t old_size, void *target, size_t new_size);
 
 /* Gives the pages back; the range stays mapped and reads as zeros. */
 void hak_os_purge(void *address, size_t size);

@@ -12,14 +12,35 @@ _Atomic uint8_t *hak_page_map_flat;
 size_t hak_page_map_limit;
 static _Atomic(_Atomic uint8_t *) leaves[HAK_PAGE_MAP_UNITS >> LEAF_BITS];
 
+/* The flat map is read-only but for the slices of 64 KiB in which something was set: so it costs no
+ * commit under strict overcommit, and no memory under mlockall. */
+#define SLICE_UNITS HAK_SLAB_SIZE
+static _Atomic uint64_t writable[HAK_PAGE_MAP_UNITS / SLICE_UNITS / 64];
+
 bool hak_page_map_init(void) {
     if (hak_option(HAK_OPT_PAGE_MAP) != 1)
         return true;
-    void *flat = hak_os_map_sparse(HAK_PAGE_MAP_UNITS);
+    /* Where address space is limited, this would take it from the program. */
+    if (hak_os_address_limit() / 64 < HAK_PAGE_MAP_UNITS)
+        return true;
+    void *flat = hak_os_map_zeros(HAK_PAGE_MAP_UNITS);
     if (flat) {
         hak_page_map_flat = flat;
         hak_page_map_limit = HAK_PAGE_MAP_UNITS;
     }
+    return true;
+}
+
+static bool make_writable(size_t unit) {
+    size_t slice = unit / SLICE_UNITS;
+    _Atomic uint64_t *word = &writable[slice / 64];
+    uint64_t bit = (uint64_t)1 << slice % 64;
+    /* acquire, release: who sees the bit may write */
+    if (HAK_LIKELY(atomic_load_explicit(word, memory_order_acquire) & bit))
+        return true;
+    if (!hak_os_commit((void *)(uintptr_t)&hak_page_map_flat[slice * SLICE_UNITS], SLICE_UNITS))
+        return false;
+    atomic_fetch_or_explicit(word, bit, memory_order_release);
     return true;
 }
 
@@ -44,6 +65,8 @@ bool hak_page_map_set(const void *address, unsigned kind) {
     size_t unit = (uintptr_t)address >> HAK_SLAB_SHIFT;
     _Atomic uint8_t *entry;
     if (unit < hak_page_map_limit) {
+        if (!make_writable(unit))
+            return false;
         entry = &hak_page_map_flat[unit];
     } else {
         _Atomic uint8_t *leaf = unit < HAK_PAGE_MAP_UNITS ? leaf_of(unit, true) : NULL;

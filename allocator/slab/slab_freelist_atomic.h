@@ -91,10 +91,10 @@ HAK_INLINE unsigned slab_remote_count_relaxed(const TinySlabMeta *slab) {
     return slab_remote_count_of(atomic_load_explicit(&slab->remote, memory_order_relaxed));
 }
 
-/* The same by a read-modify-write: a push comes before it and is counted, or after it and sees all
+/* The word by a read-modify-write: a push comes before it and is in it, or after it and sees all
  * that this thread did before. acq_rel for both. */
-HAK_INLINE unsigned slab_remote_count_ordered(TinySlabMeta *slab) {
-    return slab_remote_count_of(atomic_fetch_or_explicit(&slab->remote, 0, memory_order_acq_rel));
+HAK_INLINE uint64_t slab_remote_load_ordered(TinySlabMeta *slab) {
+    return atomic_fetch_or_explicit(&slab->remote, 0, memory_order_acq_rel);
 }
 
 /* True if no block waits and no notice is out: nobody but the owner knows the slab any more.

@@ -9,11 +9,15 @@ static char *next, *end; /* of the piece being used; under the pool's lock */
 static bool reserve_piece(void) {
     static bool refused;
     size_t wanted = (size_t)hak_option(HAK_OPT_ARENA_RESERVE) << 20;
+    size_t limit = hak_os_address_limit();
+    if (limit != SIZE_MAX && wanted > limit / 32)
+        wanted = limit / 32;
     wanted &= ~(HAK_SUPERSLAB_SIZE - 1);
     for (; !refused && wanted >= 4 * HAK_SUPERSLAB_SIZE;
          wanted = (wanted / 2) & ~(HAK_SUPERSLAB_SIZE - 1)) {
         char *piece = hak_os_reserve(wanted, HAK_SUPERSLAB_SIZE);
         if (piece) {
+            hak_os_no_huge_pages(piece, wanted);
             next = piece;
             end = piece + wanted;
             return true;

@@ -24,9 +24,13 @@
 _Static_assert(SET_OFFER(HAK_CLASS_MAX) < HAK_HINT_SETS, "every set has a column");
 static struct hak_hints hints;
 
-static struct hak_superslab *_Atomic superslabs[HAK_SUPERSLAB_MAX];
+static _Alignas(4096) struct hak_superslab *_Atomic superslabs[HAK_SUPERSLAB_MAX];
 static _Atomic uint32_t superslab_count;
 static pthread_mutex_t grow_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void hak_pool_init(void) {
+    hak_os_no_huge_pages(&hints, sizeof hints);
+}
 
 uint32_t hak_pool_superslabs(void) {
     /* acquire: pairs with the release in grow(), so that the table's entries below are seen */
@@ -35,6 +39,15 @@ uint32_t hak_pool_superslabs(void) {
 
 static struct hak_superslab *superslab_at(int64_t id) {
     return atomic_load_explicit(&superslabs[id], memory_order_relaxed);
+}
+
+bool hak_pool_is_filed(uint32_t id) {
+    if (!atomic_load(&superslab_at(id)->free))
+        return true;
+    for (unsigned category = 0; category < CATEGORIES; category++)
+        if (hak_hint_find(&hints, SET_FREE(category), id, id + 1) == id)
+            return true;
+    return false;
 }
 
 /* Bits at which a run of `count` set bits starts. */
@@ -71,6 +84,11 @@ static void file(struct hak_superslab *ss) {
                     hak_hint_clear(&hints, SET_FREE(old), ss->id);
                 if (now < CATEGORIES)
                     hak_hint_set(&hints, SET_FREE(now), ss->id);
+                /* Another thread may have put it back into the set that it was just taken out
+                 * of, in between: its exchange came later, so the category tells. */
+                unsigned later = atomic_load_explicit(&ss->category, memory_order_acquire);
+                if (later != now && later < CATEGORIES)
+                    hak_hint_set(&hints, SET_FREE(later), ss->id);
             }
         }
         if (atomic_load_explicit(&ss->free, memory_order_acquire) == free)

@@ -102,8 +102,14 @@ TinySlabMeta *hak_pool_look_for_offer(unsigned class_index);
  * more than `most` SuperSlabs. */
 void hak_pool_purge(uint64_t now, uint64_t delay, unsigned most);
 
+/* Sets the pool up. Called once. */
+void hak_pool_init(void);
+
 /* SuperSlabs that exist. */
 uint32_t hak_pool_superslabs(void);
+
+/* For tests, while no thread takes or gives: whether a SuperSlab's free slabs can be found. */
+bool hak_pool_is_filed(uint32_t id);
 
 void hak_pool_fork_prepare(void);
 void hak_pool_fork_release(void);

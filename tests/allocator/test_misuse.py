@@ -31,7 +31,7 @@ MISUSES = {
 def compile_program(path: Path, body: str, *flags: str) -> Path:
     source = path.with_suffix(".c")
     source.write_text(
-        "#include <stdlib.h>\n#include <string.h>\n#include <malloc.h>\n"
+        "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <malloc.h>\n#include <sys/mman.h>\n"
         "int main(void) { void *volatile p = NULL; (void)p;\n" + body + "\nreturn 0; }\n"
     )
     subprocess.run(["gcc", "-w", "-O0", "-g", "-fno-builtin", str(source), "-o", str(path), *flags], check=True)
@@ -76,6 +76,36 @@ def test_little_address_space(limit_kib: int, preloaded) -> None:
     done = preloaded("bash", "-c", script)
     assert done.returncode == 0, done.stderr
     assert done.stdout == b"20000"
+
+
+def test_little_is_taken_from_a_limited_address_space(libhakmem: Path, tmp_path: Path) -> None:
+    body = """
+    size_t most = 0;
+    for (size_t step = (size_t)1 << 34; step >= 1 << 20; step /= 2) {
+        p = malloc(most + step);
+        if (p) { free(p); most += step; }
+    }
+    return most >> 20 > 3500 ? 0 : 1;
+    """
+    program = compile_program(tmp_path / "most", body)
+    environment = dict(os.environ, LD_PRELOAD=str(libhakmem), HAKMEM_CACHE_HUGE="0")
+    done = subprocess.run(["bash", "-c", f"ulimit -v 4194304; exec '{program}'"], env=environment)
+    assert done.returncode == 0
+
+
+def test_locked_memory_does_not_fill_the_tables(libhakmem: Path, tmp_path: Path) -> None:
+    body = """
+    p = malloc(100);
+    if (mlockall(MCL_CURRENT) != 0) return 77;
+    char line[256]; long kib = 0; FILE *f = fopen("/proc/self/status", "r");
+    while (fgets(line, sizeof line, f)) if (sscanf(line, "VmRSS: %ld", &kib) == 1) break;
+    return kib < 65536 ? 0 : 1;
+    """
+    program = compile_program(tmp_path / "locked", body)
+    done = subprocess.run([str(program)], env=dict(os.environ, LD_PRELOAD=str(libhakmem)))
+    if done.returncode == 77:
+        pytest.skip("this user may not lock memory")
+    assert done.returncode == 0
 
 
 def test_out_of_memory_is_null_and_the_rest_goes_on(libhakmem: Path, tmp_path: Path) -> None:

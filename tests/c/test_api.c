@@ -209,6 +209,23 @@ static void wrong_alignments_are_refused(void **state) {
     free(p);
 }
 
+static void memalign_rounds_its_alignment_up(void **state) {
+    (void)state;
+    static const size_t asked[] = {0, 1, 3, 24, 48, 100, 5000};
+    static const size_t given[] = {16, 16, 16, 32, 64, 128, 8192};
+    for (unsigned i = 0; i < sizeof asked / sizeof *asked; i++) {
+        volatile size_t alignment = asked[i];
+        void *p = memalign(alignment, 50);
+        assert_non_null(p);
+        assert_int_equal((uintptr_t)p % given[i], 0);
+        free(p);
+    }
+    volatile size_t absurd = SIZE_MAX;
+    errno = 0;
+    assert_null(memalign(absurd, 50));
+    assert_int_equal(errno, EINVAL);
+}
+
 static void page_functions(void **state) {
     (void)state;
     void *p = valloc(10), *q = pvalloc(4097);
@@ -279,6 +296,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(too_much_is_refused),
     cmocka_unit_test(alignments_are_kept),
     cmocka_unit_test(wrong_alignments_are_refused),
+    cmocka_unit_test(memalign_rounds_its_alignment_up),
     cmocka_unit_test(page_functions),
     cmocka_unit_test(free_keeps_errno),
     cmocka_unit_test(own_names_serve_the_same_blocks),

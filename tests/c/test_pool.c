@@ -4,6 +4,7 @@
 #include "superslab/hint_bitmap.h"
 #include "superslab/superslab.h"
 
+#include <pthread.h>
 #include <string.h>
 
 static void hints_are_found_in_order(void **state) {
@@ -96,10 +97,72 @@ static void extends_only_into_free_slabs(void **state) {
     hak_pool_give(a.base, 3);
 }
 
+/* ---- threads take and give at once: no free slab may be hidden afterwards -------------------- */
+
+#ifdef HAKMEM_SANITIZED
+#define HAK_POOL_TEST_ROUNDS 500
+#else
+#define HAK_POOL_TEST_ROUNDS 30000
+#endif
+enum { POOL_THREADS = 3, POOL_ROUNDS = HAK_POOL_TEST_ROUNDS, POOL_SLABS = 31 };
+static pthread_barrier_t barrier;
+static _Atomic unsigned hidden;
+
+static void count_hidden(void) {
+    for (uint32_t id = 0; id < hak_pool_superslabs(); id++)
+        if (!hak_pool_is_filed(id))
+            hidden++;
+}
+
+static void *take_and_give(void *argument) {
+    uint64_t seed = (uint64_t)(uintptr_t)argument + 1;
+    char *held[8];
+    for (int round = 0; round < POOL_ROUNDS; round++) {
+        unsigned count = 0;
+        for (int i = 0; i < 40; i++) {
+            if (count && next_random(&seed) & 1) {
+                hak_pool_give(held[--count], 1);
+            } else if (count < 8) {
+                struct hak_superslab *none = NULL;
+                held[count++] = hak_pool_take(1, &none, true).base;
+            }
+        }
+        while (count)
+            hak_pool_give(held[--count], 1);
+        pthread_barrier_wait(&barrier);
+        if (!argument)
+            count_hidden();
+        pthread_barrier_wait(&barrier);
+    }
+    return NULL;
+}
+
+static void no_free_slab_is_hidden(void **state) {
+    (void)state;
+    hak_init();
+    struct hak_superslab *none = NULL;
+    char *base[POOL_SLABS];
+    for (int i = 0; i < POOL_SLABS; i++)
+        base[i] = hak_pool_take(1, &none, true).base;
+    for (int i = 1; i < POOL_SLABS; i += 8) /* four single slabs, soon all taken, soon free */
+        hak_pool_give(base[i], 1);
+    assert_int_equal(pthread_barrier_init(&barrier, NULL, POOL_THREADS), 0);
+    pthread_t threads[POOL_THREADS];
+    for (uintptr_t i = 0; i < POOL_THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, take_and_give, (void *)i), 0);
+    for (int i = 0; i < POOL_THREADS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(hidden, 0);
+    for (int i = 0; i < POOL_SLABS; i++)
+        if (i % 8 != 1)
+            hak_pool_give(base[i], 1);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(hints_are_found_in_order),
     cmocka_unit_test(runs_do_not_overlap_and_come_back),
     cmocka_unit_test(zeroed_is_true_or_not_said),
     cmocka_unit_test(extends_only_into_free_slabs),
+    cmocka_unit_test(no_free_slab_is_hidden),
 };
 CHECK_MAIN(tests)
