@@ -2,7 +2,26 @@
 #include "base/counters.h"
 #include "base/diag.h"
 
-_Atomic uint64_t hak_counter_value[HAK_COUNTER_COUNT];
+_Thread_local struct hak_counter_set *hak_counters;
+struct hak_counter_set hak_counters_of_all;
+static struct hak_counter_set *_Atomic sets = &hak_counters_of_all;
+
+void hak_counters_register(struct hak_counter_set *set) {
+    struct hak_counter_set *first = atomic_load_explicit(&sets, memory_order_relaxed);
+    do {
+        set->next = first;
+        /* release: readers see the link */
+    } while (!atomic_compare_exchange_weak_explicit(&sets, &first, set, memory_order_release,
+                                                    memory_order_relaxed));
+}
+
+uint64_t hak_counter(enum hak_counter counter) {
+    uint64_t sum = 0;
+    for (struct hak_counter_set *set = atomic_load_explicit(&sets, memory_order_acquire); set;
+         set = set->next)
+        sum += atomic_load_explicit(&set->value[counter], memory_order_relaxed);
+    return sum;
+}
 
 static const char *const texts[HAK_COUNTER_COUNT] = {
 #define X(name, text) text,

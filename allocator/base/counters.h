@@ -37,16 +37,34 @@ enum hak_counter {
         HAK_COUNTER_COUNT
 };
 
-extern _Atomic uint64_t hak_counter_value[HAK_COUNTER_COUNT];
+/* A thread's counters; they live in its heap, so that counting shares no cache line. Each is
+ * written by the thread that uses the heap alone, and read by anyone. */
+struct hak_counter_set {
+    _Atomic uint64_t value[HAK_COUNTER_COUNT];
+    struct hak_counter_set *next; /* among all sets there ever were */
+};
+
+/* The calling thread's set, or NULL: then the set for all who have none is used. */
+extern _Thread_local struct hak_counter_set *hak_counters
+    __attribute__((tls_model("initial-exec")));
+extern struct hak_counter_set hak_counters_of_all;
+
+/* Makes a set known to the readers, for ever. Its values count from then on. */
+void hak_counters_register(struct hak_counter_set *set);
 
 /* Relaxed: the counters order nothing, and readers only want the sums. */
 static inline void hak_count(enum hak_counter counter, uint64_t n) {
-    atomic_fetch_add_explicit(&hak_counter_value[counter], n, memory_order_relaxed);
+    struct hak_counter_set *set = hak_counters;
+    if (!set) {
+        atomic_fetch_add_explicit(&hak_counters_of_all.value[counter], n, memory_order_relaxed);
+        return;
+    }
+    uint64_t old = atomic_load_explicit(&set->value[counter], memory_order_relaxed);
+    atomic_store_explicit(&set->value[counter], old + n, memory_order_relaxed);
 }
 
-static inline uint64_t hak_counter(enum hak_counter counter) {
-    return atomic_load_explicit(&hak_counter_value[counter], memory_order_relaxed);
-}
+/* The sum over all threads, ended ones included; exact when none is counting. */
+uint64_t hak_counter(enum hak_counter counter);
 
 /* Prints all counters to standard error. */
 void hak_counters_print(void);

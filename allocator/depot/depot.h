@@ -20,13 +20,15 @@ struct hak_magazine {
     void *slots[HAK_MAGAZINE_SLOTS];
 };
 
-/* Blocks that a magazine of a class has when it is full: HAK_MAGAZINE_SLOTS or 16 KiB of them, and
- * two at least. */
+#define MAGAZINE_BYTES 16384u /* bytes of blocks in a magazine, where MAGAZINE_LEAST allows */
+#define MAGAZINE_LEAST 8u     /* blocks */
+
+/* Blocks that a magazine of a class has when it is full. */
 HAK_INLINE unsigned hak_magazine_batch(unsigned class_index) {
-    unsigned blocks = 16384u / hak_class_size[class_index];
+    unsigned blocks = MAGAZINE_BYTES / hak_class_size[class_index];
     if (blocks > HAK_MAGAZINE_SLOTS)
         return HAK_MAGAZINE_SLOTS;
-    return blocks < 2 ? 2 : blocks;
+    return blocks < MAGAZINE_LEAST ? MAGAZINE_LEAST : blocks;
 }
 
 /* An unused magazine, the caller's until it is put or freed; NULL without memory. */

@@ -61,6 +61,7 @@ static struct hak_heap *new_heap(void) {
     struct hak_heap *heap = hak_os_meta(sizeof *heap + slots * sizeof(void *), HAK_CACHE_LINE);
     if (!heap)
         return NULL;
+    hak_counters_register(&heap->counters);
     hak_count(HAK_COUNT_HEAPS, 1);
     void **next = heap->slots;
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
@@ -96,6 +97,7 @@ struct hak_heap *hak_heap_enter(void) {
     /* release: whoever tells this heap something sees it open and whole */
     atomic_store_explicit(&heap->pending, 0, memory_order_release);
     hak_self = (uintptr_t)heap;
+    hak_counters = &heap->counters;
     if (!thread_ended) {
         int kept = errno;
         pthread_setspecific(thread_end_key, heap);
@@ -126,6 +128,7 @@ void hak_heap_exit(void) {
     heap->hint = NULL;
     forget_magazines();
     hak_self = 0;
+    hak_counters = NULL;
     pthread_mutex_lock(&heaps_lock);
     heap->next = unused_heaps;
     unused_heaps = heap;

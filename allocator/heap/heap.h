@@ -17,6 +17,7 @@
 #define HAK_HEAP_H
 
 #include "base/config.h"
+#include "base/counters.h"
 #include "depot/depot.h"
 #include "slab/slab.h"
 
@@ -46,6 +47,7 @@ struct hak_heap {
     struct hak_magazine *spare; /* an empty one, or NULL */
     TinySlabMeta *kept;         /* an own slab that became empty, or NULL */
     uint32_t ticks;             /* slow paths taken */
+    struct hak_counter_set counters;
     struct hak_heap_class classes[HAK_CLASS_MAX + 1];
     void *slots[];
 };
