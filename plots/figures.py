@@ -116,14 +116,14 @@ def draw_all(analysis: Analysis, folder: Path) -> list[Path]:
 
         kinds: list[tuple[str, str, str, Sequence[str], Callable[[Cell, str], Optional[Bounds]]]]
         kinds = [
-            ("throughput", "throughput", "million operations a second", names, speed),
-            ("memory", "peak resident memory", "MiB", names, memory),
+            ("throughput", "throughput", "throughput, million operations a second", names, speed),
+            ("memory", "peak resident memory", "peak memory, MiB", names, memory),
         ]
         if analysis.baselines:
             subject = analysis.subject
             kinds.insert(1, (
                 "ratio", f"throughput of {subject} relative to the others",
-                f"{subject} / baseline", analysis.baselines, ratio,
+                f"throughput, {subject} / other", analysis.baselines, ratio,
             ))
         for kind, title, unit, shown, value in kinds:
             figure = _figure(analysis, workload, layout, title, unit, shown, looks, value,
@@ -156,7 +156,7 @@ def _figure(
         axes.set_visible(False)
     more = f" ({layout.left_out} more panels left out)" if layout.left_out else ""
     figure.suptitle(f"{workload}: {title}{more}", fontsize=12)
-    legend_below(figure, panels[:count], columns=4 if columns == 1 else 8)
+    legend_below(figure, panels[:count], most=5 if columns == 1 else 8)
     return figure
 
 

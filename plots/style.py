@@ -5,6 +5,7 @@ apart; every allocator has a marker of its own besides.
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,13 +82,14 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     return paths
 
 
-def legend_below(figure: Figure, axes: Sequence[Axes], columns: int) -> None:
-    """Put one legend for all panels under them, where it covers nothing."""
+def legend_below(figure: Figure, axes: Sequence[Axes], most: int) -> None:
+    """Put one legend for all panels under them, where it covers nothing, in rows of about equal
+    length with at most `most` entries."""
     entries: dict[str, object] = {}
     for panel in axes:
         for handle, label in zip(*panel.get_legend_handles_labels()):
             entries.setdefault(label, handle)
     figure.legend(
         list(entries.values()), list(entries), loc="upper center", bbox_to_anchor=(0.5, 0.0),
-        ncol=min(columns, max(1, len(entries))),
+        ncol=math.ceil(len(entries) / math.ceil(len(entries) / most)),
     )

@@ -33,6 +33,7 @@ def explain_os_error(error: OSError, path: Path) -> str:
         "--output FILE",
         errno.EROFS: "its file system is read-only: choose another place with --output FILE",
         errno.ENOENT: "it does not exist",
+        errno.EEXIST: "it is not a directory",
         errno.ENOTDIR: "a part of the path is not a directory",
         errno.EISDIR: "it is a directory: name a file",
     }.get(error.errno or 0, (error.strerror or str(error)).lower())

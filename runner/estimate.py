@@ -160,7 +160,7 @@ def geometric_mean(values: Sequence[float]) -> float:
 def analyse(header: RunHeader, samples: Sequence[Sample]) -> Analysis:
     """Return the analysis of a run's samples; warm-ups do not count."""
     names = [entry.name for entry in header.allocators]
-    subject = SUBJECT if SUBJECT in names else next((n for n in names if n != NONE), names[0])
+    subject = _subject(header)
     baselines = [name for name in names if name not in (subject, NONE)]
     grouped: dict[tuple[str, str], list[Sample]] = {
         (cell.id, name): [] for cell in header.cells for name in names
@@ -181,6 +181,15 @@ def analyse(header: RunHeader, samples: Sequence[Sample]) -> Analysis:
         header, subject, baselines, results, ratios, best, memory, speed_means, undisturbed,
         memory_means,
     )
+
+
+def _subject(header: RunHeader) -> str:
+    """Who is compared with the others: hakmem; else a library that the user brought; else the
+    allocator that was named first."""
+    names = [entry.name for entry in header.allocators]
+    brought = [entry.name for entry in header.allocators if entry.kind == "preloaded"]
+    wanted = [name for name in names if name == SUBJECT] + brought
+    return next(iter(wanted + [name for name in names if name != NONE]), names[0])
 
 
 def _result(group: Sequence[Sample], name: str) -> Result:

@@ -153,6 +153,9 @@ class ResultsWriter:
         """Make a new file, and the folder it lies in; an existing file is never overwritten."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(explain_os_error(error, path.parent)) from error
+        try:
             stream = open(path, "xb", buffering=0)
         except FileExistsError as error:
             raise UsageError(

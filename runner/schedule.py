@@ -19,7 +19,7 @@ QUICK_BUDGET_SECONDS = 120.0
 SHORTEST_SECONDS = 0.15
 FEWEST_ROUNDS = 5
 # What a sample costs beyond what it measures: starting the program, filling, draining.
-STARTING_OVERHEAD_SECONDS = 0.08
+STARTING_OVERHEAD_SECONDS = 0.04
 _SHORTEST_WITH_BUDGET_SECONDS = 0.05
 
 

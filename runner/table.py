@@ -84,7 +84,7 @@ def _memory_block(analysis: Analysis, workload: str) -> Block:
 def _means_block(analysis: Analysis) -> Block:
     headings = [
         "workload", *(f"/ {name}" for name in analysis.baselines), "/ best baseline",
-        "fastest samples", "memory / smallest",
+        "/ best, fastest samples", "memory / smallest",
     ]
     rows: list[list[str]] = []
     for workload in [*analysis.header.workloads, ""]:
@@ -98,8 +98,8 @@ def _means_block(analysis: Analysis) -> Block:
         row.append(f"{memory.value:.2f}" if memory else "-")
         rows.append(row)
     return Block(
-        f"{analysis.subject}: geometric means over all cells of its ratios to the baselines (above "
-        "1: faster, or more memory; fastest samples: its fastest to the best baseline's fastest)",
+        f"{analysis.subject}: geometric means of its ratios to the baselines over all cells (above "
+        "1: faster, or more memory)",
         headings, rows,
     )
 
