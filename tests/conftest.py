@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+# A shell that starts the tests in the background has them ignore Ctrl-C, and their children too,
+# some of which are to be interrupted.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture(scope="session")
 def root() -> Path:
@@ -19,10 +25,13 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def libhakmem() -> Path:
-    """The release library, built if it is not up to date."""
+def libhakmem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The release library, built if it is not up to date, under a path that LD_PRELOAD can name:
+    a space in the checkout's would end it."""
     subprocess.run(["make", "-s", "-C", str(ROOT), "libhakmem.so"], check=True)
-    return ROOT / "out/release/libhakmem.so"
+    link = tmp_path_factory.mktemp("preload") / "libhakmem.so"
+    link.symlink_to(ROOT / "out/release/libhakmem.so")
+    return link
 
 
 @pytest.fixture

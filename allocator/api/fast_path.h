@@ -15,13 +15,16 @@
 void *hak_malloc_slow(size_t size);
 void hak_free_slow(void *block);
 
-/* 14 instructions on x86-64 when the magazine has a block. */
+/* 14 instructions on x86-64, the return included, when the magazine has a block. */
 HAK_INLINE void *hak_malloc_fast(size_t size) {
     if (HAK_UNLIKELY(size > HAK_TABLE_MAX))
         return hak_malloc_slow(size);
     unsigned class_index = hak_size_class_small(size);
     void **top = hak_thread.top[class_index];
     void *block = *top;
+#if defined(__x86_64__)
+    __asm__("" : "+a"(block)); /* into the register that returns it: saves a move */
+#endif
     if (HAK_UNLIKELY(!block))
         return hak_malloc_slow(size);
     hak_thread.top[class_index] = top - 1;
@@ -29,7 +32,7 @@ HAK_INLINE void *hak_malloc_fast(size_t size) {
     return block;
 }
 
-/* 14 instructions on x86-64 when the magazine has room. */
+/* 14 instructions on x86-64, the return included, when the magazine has room. */
 HAK_INLINE void hak_free_fast(void *block) {
     size_t unit = (uintptr_t)block >> HAK_SLAB_SHIFT;
     if (HAK_UNLIKELY(unit >= hak_page_map_limit)) {

@@ -27,9 +27,12 @@
 
 #define HAK_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define HAK_UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define HAK_NOINLINE    __attribute__((noinline))
-#define HAK_COLD        __attribute__((noinline, cold))
-#define HAK_INLINE      static inline __attribute__((always_inline))
+/* For data on the fast paths: -fvisibility doesn't reach declarations, and without it they are
+ * addressed through the global offset table. */
+#define HAK_HIDDEN   __attribute__((visibility("hidden")))
+#define HAK_NOINLINE __attribute__((noinline))
+#define HAK_COLD     __attribute__((noinline, cold))
+#define HAK_INLINE   static inline __attribute__((always_inline))
 
 /* Rounds up to a multiple of a power of two; the caller makes sure that it can't overflow. */
 HAK_INLINE size_t hak_round_up(size_t value, size_t alignment) {

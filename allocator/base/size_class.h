@@ -17,10 +17,10 @@
 /* The largest request, in bytes, that the table answers. */
 #define HAK_TABLE_MAX ((HAK_SIZE_CLASS_TABLE - 1) * HAK_MIN_ALIGN)
 
-extern const uint8_t hak_size_class_table[HAK_SIZE_CLASS_TABLE];
+extern HAK_HIDDEN const uint8_t hak_size_class_table[HAK_SIZE_CLASS_TABLE];
 
 /* Bytes of a block of each class, 1 to HAK_CLASS_MAX; 0 for class 0. */
-extern const uint16_t hak_class_size[HAK_CLASS_MAX + 1];
+extern HAK_HIDDEN const uint16_t hak_class_size[HAK_CLASS_MAX + 1];
 
 /* The class of a request of at most HAK_TABLE_MAX bytes. */
 HAK_INLINE unsigned hak_size_class_small(size_t size) {

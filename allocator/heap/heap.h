@@ -25,7 +25,8 @@ struct hak_thread {
     void **top[HAK_KIND_COUNT]; /* the last block, or the NULL below the first slot */
     void **end[HAK_KIND_COUNT]; /* the last slot */
 };
-extern _Thread_local struct hak_thread hak_thread __attribute__((tls_model("initial-exec")));
+extern HAK_HIDDEN _Thread_local struct hak_thread hak_thread
+    __attribute__((tls_model("initial-exec")));
 
 /* A class's part of a heap. */
 struct hak_heap_class {

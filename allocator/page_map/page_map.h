@@ -21,8 +21,8 @@
 #endif
 #define HAK_PAGE_MAP_UNITS ((size_t)1 << (HAK_ADDRESS_BITS - HAK_SLAB_SHIFT))
 
-extern _Atomic uint8_t *hak_page_map_flat; /* HAK_PAGE_MAP_UNITS entries, or NULL */
-extern size_t hak_page_map_limit;          /* units that the flat map covers: all or none */
+extern HAK_HIDDEN _Atomic uint8_t *hak_page_map_flat; /* HAK_PAGE_MAP_UNITS entries, or NULL */
+extern HAK_HIDDEN size_t hak_page_map_limit; /* units that the flat map covers: all or none */
 
 /* Sets the map up; false when not even the second level can be had. Called once. */
 bool hak_page_map_init(void);
