@@ -16,7 +16,8 @@ from runner.execute import Outcome, run_program, signal_phrase
 from runner.interrupts import Interrupts
 from runner.machine import load_average
 from runner.matrix import WORKLOADS, driver_arguments, sample_seconds, with_operations
-from runner.records import Cell, Failure, Sample, Settings
+from runner.paths import shown_path
+from runner.records import Cell, Failure, Provider, Sample, Settings
 from runner.schedule import in_words
 
 PROBE_LIMIT_SECONDS = 60.0
@@ -48,6 +49,14 @@ class Ticket:
     round: int
     position: int
     warmup: bool
+
+
+def _shown_provider(report: Optional[DriverReport]) -> Optional[Provider]:
+    """Return the provider of a report as results name it."""
+    if report is None or report.provider.path is None:
+        return report.provider if report else None
+    shown = shown_path(report.provider.path)
+    return report.provider if os.path.isabs(shown) else replace(report.provider, path=shown)
 
 
 class Laboratory:
@@ -139,7 +148,7 @@ class Laboratory:
             sample,
             status="ok" if attempt.failure is None else "failed",
             elapsed_seconds=round(attempt.outcome.elapsed_seconds, 6),
-            provider=attempt.report.provider if attempt.report else None,
+            provider=_shown_provider(attempt.report),
             measured=(
                 attempt.report.measurement() if attempt.report and not attempt.failure else None
             ),

@@ -21,6 +21,7 @@ from runner.interrupts import Interrupts
 from runner.matrix import make_cells, needs_calibration, parse_matrix, parse_workloads
 from runner.measure import Laboratory, utc_now
 from runner.options import Options
+from runner.paths import shown_path
 from runner.records import (
     SCHEMA_NAME,
     SCHEMA_VERSION,
@@ -192,15 +193,7 @@ def program_file(path: Path, root: Path) -> ProgramFile:
                 digest.update(piece)
     except OSError as error:
         raise UsageError(explain_os_error(error, path)) from error
-    return ProgramFile(_shown(path, root), digest.hexdigest())
-
-
-def _shown(path: Path, root: Path) -> str:
-    resolved = Path(os.path.realpath(path))
-    try:
-        return str(resolved.relative_to(os.path.realpath(root)))
-    except ValueError:
-        return str(resolved)
+    return ProgramFile(shown_path(path, root), digest.hexdigest())
 
 
 def make_header(
