@@ -5,6 +5,8 @@ itself reads, so that a stripped library is understood too.
 """
 from __future__ import annotations
 
+import os
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,12 +52,14 @@ class ElfObject:
         self._order = "<" if data[5] == 1 else ">"
         try:
             self._read_headers()
-        except struct.error as error:
+        except (struct.error, OverflowError) as error:
             raise ElfError("it is an ELF object that was cut off") from error
 
     @classmethod
     def read(cls, path: Path) -> ElfObject:
         """Read a file; raises OSError and ElfError."""
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe or a device may never end
+            raise ElfError("it is not a regular file")
         return cls(path.read_bytes())
 
     def _unpack(self, layout: str, offset: int) -> tuple[int, ...]:
@@ -104,7 +108,7 @@ class ElfObject:
         """Return the names of the functions that other objects can bind to."""
         try:
             return self._exported()
-        except struct.error as error:
+        except (struct.error, OverflowError) as error:
             raise ElfError("it is an ELF object that was cut off") from error
 
     def _exported(self) -> set[str]:

@@ -119,7 +119,7 @@ def _wait(pid: int, limit_seconds: float) -> bool:
     try:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(max(0.0, limit_seconds) * 1000))
+        return bool(poll.poll(min(max(0.0, limit_seconds) * 1000, 2**31 - 1)))
     finally:
         os.close(descriptor)
 

@@ -41,6 +41,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main(arguments: Sequence[str]) -> int:
     """Run with these arguments and return the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a locale without the table's signs
     interrupts = Interrupts()
     interrupts.install()
     try:
@@ -85,6 +88,8 @@ def _start(options: Options, command: list[str], interrupts: Interrupts) -> int:
                 RunName(run_id, command), interrupts,
             )
             writer.write(header)
+            for cell, same in request.repeated:
+                print(f"{cell.id} is the same run as {same.id}, and is measured once.")
         except BaseException:
             writer.discard()
             raise
@@ -118,11 +123,12 @@ def _go_on(options: Options, interrupts: Interrupts) -> int:
 
 
 def _watch_files(run: Run, laboratory: Laboratory) -> None:
+    for entry in run.header.allocators:
+        if entry.library is not None:
+            laboratory.remember_library(entry.name, ROOT / entry.library.path)
     for allocator in allocators_of(run.header, ROOT):
         for workload in run.header.workloads:
             laboratory.remember(laboratory.driver(allocator, workload))
-        if allocator.library is not None:
-            laboratory.remember(allocator.library)
 
 
 def _measure(
@@ -192,12 +198,13 @@ def _present(
         return interrupts.exit_status if interrupts else EXIT_FAILED_SAMPLES
     print(headline(analysis))
     sys.stdout.flush()
-    folder = path.with_name(f"{path.stem}-plots")
+    name = path.stem if path.suffix == ".jsonl" else path.name
+    folder = path.with_name(f"{name}-plots")
     images: list[Path] = []
     complaint: Optional[str] = None
     if options.plots:
         images, complaint = pictures.draw(ROOT, path, folder)
-    summary = path.with_suffix(".md")
+    summary = path.with_name(f"{name}.md")
     write_summary(summary, analysis, path, images, complete=not stopped)
     print(f"Results: {path}")
     print(f"Summary: {summary}")

@@ -235,6 +235,24 @@ def make_cells(
     return cells
 
 
+def without_repeats(cells: Sequence[Cell]) -> tuple[list[Cell], list[tuple[Cell, Cell]]]:
+    """Return the cells without those that run the same as a later one, and these with that one.
+
+    xmalloc with one thread is one with two: one allocates, one frees."""
+    latest: dict[tuple[object, ...], Cell] = {}
+    for cell in cells:
+        latest[_run_of(cell)] = cell
+    repeated = [(c, latest[_run_of(c)]) for c in cells if latest[_run_of(c)] is not c]
+    return [c for c in cells if latest[_run_of(c)] is c], repeated
+
+
+def _run_of(cell: Cell) -> tuple[object, ...]:
+    parameters = dict(cell.parameters)
+    if cell.workload == "xmalloc" and "threads" in parameters:
+        parameters["threads"] = max(2, int(parameters["threads"]))
+    return (cell.workload, *sorted((name, str(value)) for name, value in parameters.items()))
+
+
 def _cells_of(
     workload: Workload, matrix: dict[str, list[Value]], default_threads: list[int]
 ) -> list[Cell]:

@@ -71,6 +71,7 @@ class Laboratory:
         self._interrupts = interrupts
         self._preload = PreloadPaths()
         self._fingerprints: dict[str, tuple[int, ...]] = {}
+        self._libraries: dict[str, Path] = {}
 
     def close(self) -> None:
         """Remove temporary files."""
@@ -117,6 +118,11 @@ class Laboratory:
     def remember(self, path: Path) -> None:
         """Watch a file that the numbers depend on: a sample fails once it has changed."""
         self._fingerprints[str(path)] = _fingerprint(path)
+
+    def remember_library(self, name: str, path: Path) -> None:
+        """Watch the library that serves an allocator's drivers, linked or preloaded."""
+        self._libraries[name] = path
+        self.remember(path)
 
     def sample(self, ticket: Ticket, settings: Settings) -> Sample:
         """Measure one sample. Raises Interrupted when the run was asked to stop."""
@@ -186,8 +192,8 @@ class Laboratory:
 
     def _changed(self, allocator: Allocator, workload: str) -> Optional[str]:
         paths = [self.driver(allocator, workload)]
-        if allocator.library is not None:
-            paths.append(allocator.library)
+        if allocator.name in self._libraries:
+            paths.append(self._libraries[allocator.name])
         for path in paths:
             before = self._fingerprints.get(str(path))
             if before is not None and _fingerprint(path) != before:
@@ -211,7 +217,7 @@ def _ending_problem(outcome: Outcome, limit: float, counted: bool) -> Optional[F
     if outcome.timed_out:
         return Failure("timeout", f"killed after {in_words(limit)} without an end", lines)
     number = outcome.signal_number
-    if counted and number is None and not outcome.output:
+    if counted and number is None:
         number = crash_under_perf(outcome)
     if number is not None:
         return Failure("crash", f"ended by {signal_phrase(number)}", lines)

@@ -141,6 +141,10 @@ def parse_options(arguments: Sequence[str]) -> Options:
         build=not given.no_build and given.drivers is None,
         list=given.list,
     )
+    if options.duration is not None and not 0.001 <= options.duration <= 86400:
+        raise UsageError(
+            f"--duration: {given.duration} is out of range; give 0.001 s to 24 h."
+        )
     if options.resume is not None and options.output is not None:
         raise UsageError(
             "--resume and --output exclude each other: a resumed run goes on in its own file; "

@@ -18,7 +18,9 @@ from runner.counters import PerfStat
 from runner.driver_output import DriverReport
 from runner.errors import UsageError, explain_os_error
 from runner.interrupts import Interrupts
-from runner.matrix import make_cells, needs_calibration, parse_matrix, parse_workloads
+from runner.matrix import (
+    make_cells, needs_calibration, parse_matrix, parse_workloads, without_repeats,
+)
 from runner.measure import Laboratory, utc_now
 from runner.options import Options
 from runner.paths import shown_path
@@ -48,6 +50,7 @@ class Request:
     cells: list[Cell]
     allocators: list[Allocator]
     named: bool  # the user named the allocators, so that a missing one is an error
+    repeated: list[tuple[Cell, Cell]]  # cells left out, each with the one that is the same run
 
 
 def make_request(options: Options) -> Request:
@@ -55,9 +58,10 @@ def make_request(options: Options) -> Request:
     workloads = parse_workloads(options.workloads)
     matrix = parse_matrix(options.matrix)
     threads = QUICK_THREADS if options.quick else _doubling_threads()
-    cells = make_cells(workloads, matrix, threads)
+    cells, repeated = without_repeats(make_cells(workloads, matrix, threads))
     return Request(
-        workloads, matrix, cells, parse_allocators(options.allocators), bool(options.allocators)
+        workloads, matrix, cells, parse_allocators(options.allocators),
+        bool(options.allocators), repeated,
     )
 
 
@@ -161,9 +165,12 @@ def probe_allocators(
             found = found or (attempt.report if attempt.failure is None else None)
         if found is not None and build is None:
             build = Build(found.variant, found.compiler, found.flags)
-        entries.append(_entry(allocator, found, drivers, root))
-        if allocator.library is not None:
-            laboratory.remember(allocator.library)
+        entry = _entry(allocator, found, drivers, root)
+        entries.append(entry)
+        if entry.library is not None:
+            laboratory.remember_library(allocator.name, root / entry.library.path)
+        elif allocator.library is not None:
+            laboratory.remember_library(allocator.name, allocator.library)
     return Probed(entries, build or Build(VARIANT, "unknown", "unknown"))
 
 
@@ -284,6 +291,15 @@ def check_same_run(header: RunHeader, options: Options, folder: Path, root: Path
                     f"--resume {path}: '{found}' is missing or is no longer the file that the run "
                     "was started with; start a new run."
                 )
+    environment = machine.tuning_environment(os.environ)
+    for variable in sorted(set(environment) | set(header.environment)):
+        if environment.get(variable) != header.environment.get(variable):
+            was = header.environment.get(variable)
+            raise UsageError(
+                f"--resume {path}: that run was started with {variable} "
+                f"{'unset' if was is None else 'set to ' + repr(was)}; set it so, or start a new "
+                "run."
+            )
     now = machine.describe_machine()
     if (now.cpu_model, now.cores_available) != (
         header.machine.cpu_model, header.machine.cores_available

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from runner.errors import UsageError, explain_os_error
-from runner.estimate import Analysis, remarks
+from runner.estimate import FEW_SAMPLES, Analysis, remarks
 from runner.records import Machine, RunHeader
 from runner.schedule import in_words
 from runner.table import MEBIBYTE, Block, make_blocks, mean_text
@@ -26,8 +26,10 @@ def headline(analysis: Analysis) -> str:
         return f"{len(cells)} cells, {len(analysis.allocators)} allocators.{ending}"
     compared = [(c.id, analysis.best[c.id]) for c in cells if c.id in analysis.best]
     intervals = [analysis.ratios[key].interval for key in compared if key in analysis.ratios]
-    faster = sum(interval.low > 1 for interval in intervals)
-    slower = sum(interval.high < 1 for interval in intervals)
+    counts = [r.throughput.samples for r in analysis.results.values() if r.throughput]
+    enough = bool(counts) and min(counts) >= FEW_SAMPLES  # one sample's interval has no width
+    faster = sum(enough and interval.low > 1 for interval in intervals)
+    slower = sum(enough and interval.high < 1 for interval in intervals)
     return (
         f"Against the fastest baseline of each cell {analysis.subject} is faster in {faster}, slower "
         f"in {slower} and not clearly either in {len(intervals) - faster - slower} of "
