@@ -58,7 +58,8 @@ class ElfObject:
     @classmethod
     def read(cls, path: Path) -> ElfObject:
         """Read a file; raises OSError and ElfError."""
-        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe or a device may never end
+        mode = os.stat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a pipe or a device may never end
             raise ElfError("it is not a regular file")
         return cls(path.read_bytes())
 
