@@ -141,8 +141,6 @@ else
 hakmem_need := $(ALLOC_OBJ)
 hakmem_link := $(ALLOC_OBJ) $(WRAP_$(VARIANT))
 endif
-system_need :=
-system_link :=
 $(foreach a,$(BASELINES),$(eval $(a)_need := $(path_$(a))))
 
 

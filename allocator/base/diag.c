@@ -85,21 +85,23 @@ static void write_line(const struct line *line) {
     errno = kept;
 }
 
-void hak_message(const char *format, ...) {
+static void say(const char *format, va_list arguments) {
     struct line line = {.used = 0};
-    va_list arguments;
-    va_start(arguments, format);
     format_line(&line, format, arguments);
-    va_end(arguments);
     write_line(&line);
 }
 
-_Noreturn void hak_fatal(const char *format, ...) {
-    struct line line = {.used = 0};
+void hak_message(const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    format_line(&line, format, arguments);
+    say(format, arguments);
     va_end(arguments);
-    write_line(&line);
+}
+
+_Noreturn void hak_fatal(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    say(format, arguments);
+    va_end(arguments);
     abort();
 }

@@ -14,8 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLOTS_AT_FIRST 16u
-#define TICK_EVERY     16u /* slow paths between two looks at the clock */
+#define SLOTS_AT_FIRST 16u /* of a magazine; it shrinks to no less */
+_Static_assert(2 * MAGAZINE_LEAST >= SLOTS_AT_FIRST, "every class has room for them");
+#define TICK_EVERY 16u /* slow paths between two looks at the clock */
 
 /* What one tick may do at most, so that no call of malloc takes long. */
 #define TRIM_MOST  64u /* magazines given home from the depot */
@@ -88,7 +89,7 @@ struct hak_heap *hak_heap_enter(void) {
     }
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
         struct hak_heap_class *class = &heap->classes[c];
-        class->capacity = class->most < SLOTS_AT_FIRST ? class->most : SLOTS_AT_FIRST;
+        class->capacity = SLOTS_AT_FIRST;
         class->refill = class->capacity / 2;
         class->misses = 0;
         hak_thread.top[c] = class->bottom;
@@ -296,10 +297,10 @@ static void shrink_idle(struct hak_heap *heap) {
         struct hak_heap_class *class = &heap->classes[c];
         unsigned misses = class->misses;
         class->misses = 0;
-        unsigned least = class->most < SLOTS_AT_FIRST ? class->most : SLOTS_AT_FIRST;
-        if (misses || class->capacity <= least)
+        if (misses || class->capacity <= SLOTS_AT_FIRST)
             continue;
-        unsigned capacity = class->capacity / 2u > least ? class->capacity / 2u : least;
+        unsigned capacity =
+            class->capacity / 2u > SLOTS_AT_FIRST ? class->capacity / 2u : SLOTS_AT_FIRST;
         unsigned count = (unsigned)(hak_thread.top[c] - class->bottom);
         if (count > capacity)
             shed(heap, c, count - capacity);

@@ -130,6 +130,12 @@ static void push_remote(struct hak_heap *heap, void *first, void *last, unsigned
 
 /* ---- blocks come home ---------------------------------------------------------------------- */
 
+/* An own slab has all its blocks, and nobody else knows it any more: it may begin another life. */
+static bool is_free(const TinySlabMeta *slab) {
+    return atomic_load_explicit(&slab->used, memory_order_relaxed) == 0 &&
+           slab_remote_is_quiet(slab);
+}
+
 /* An own slab has all its blocks. Keeps one such slab a heap, gives the others back. */
 static void slab_emptied(struct hak_heap *heap, TinySlabMeta *slab) {
     /* A notice is out: the slab stays ours until it has arrived. */
@@ -139,16 +145,14 @@ static void slab_emptied(struct hak_heap *heap, TinySlabMeta *slab) {
     if (gone == slab)
         return;
     heap->kept = slab;
-    if (!gone)
-        return;
-    if (atomic_load_explicit(&gone->used, memory_order_relaxed) != 0 || !slab_remote_is_quiet(gone))
+    if (!gone || !is_free(gone))
         return;
     unlink_slab(heap, gone);
     hak_slab_retire(gone);
 }
 
-static void give_own(struct hak_heap *heap, TinySlabMeta *slab, void *block) {
-    unsigned used = hak_slab_give(slab, block);
+/* An own slab got blocks back, and `used` are still out. */
+static void blocks_came_home(struct hak_heap *heap, TinySlabMeta *slab, unsigned used) {
     if (slab->exhausted) {
         unlink_slab(heap, slab);
         link_slab(heap, slab, false);
@@ -173,7 +177,7 @@ void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned c
         TinySlabMeta *slab = hak_slab_meta_of(block);
         /* relaxed: only the comparison with this thread counts, and only it writes its own value */
         if (heap && atomic_load_explicit(&slab->owner, memory_order_relaxed) == (uintptr_t)heap) {
-            give_own(heap, slab, block);
+            blocks_came_home(heap, slab, hak_slab_give(slab, block));
             continue;
         }
         uintptr_t key = (uintptr_t)block >> HAK_SLAB_SHIFT;
@@ -212,20 +216,14 @@ void hak_heap_process_pending(struct hak_heap *heap, bool closing) {
             continue;
         }
         ss_remote_drain_to_freelist(slab, true);
-        if (slab->exhausted) {
-            unlink_slab(heap, slab);
-            link_slab(heap, slab, false);
-        }
-        if (atomic_load_explicit(&slab->used, memory_order_relaxed) == 0)
-            slab_emptied(heap, slab);
+        blocks_came_home(heap, slab, atomic_load_explicit(&slab->used, memory_order_relaxed));
     }
 }
 
 /* Makes the heap's kept empty slab one of another class. Stage 0.5. */
 static TinySlabMeta *reuse_kept(struct hak_heap *heap, unsigned class_index) {
     TinySlabMeta *slab = heap->kept;
-    if (!slab || atomic_load_explicit(&slab->used, memory_order_relaxed) != 0 ||
-        !slab_remote_is_quiet(slab))
+    if (!slab || !is_free(slab))
         return NULL;
     heap->kept = NULL;
     unlink_slab(heap, slab);
@@ -314,8 +312,7 @@ void hak_heap_abandon_slabs(struct hak_heap *heap) {
             heap->kept = NULL;
             unlink_slab(heap, slab);
             ss_remote_drain_to_freelist(slab, false);
-            if (atomic_load_explicit(&slab->used, memory_order_relaxed) == 0 &&
-                slab_remote_is_quiet(slab))
+            if (is_free(slab))
                 hak_slab_retire(slab);
             else
                 leave_slab(heap, slab);

@@ -1,18 +1,7 @@
 /* The C library's names for hakmem's functions. */
-#include "hakmem.h"
-#include "interpose/early.h"
+#include "interpose/calls.h"
 
 #include <string.h>
-
-#ifdef HAKMEM_SANITIZED
-/* This file is not instrumented: the functions that are do the work. */
-#define MALLOC hak_malloc
-#define FREE   hak_free
-#else
-#include "api/fast_path.h"
-#define MALLOC hak_malloc_fast
-#define FREE   hak_free_fast
-#endif
 
 #ifdef HAKMEM_WRAP
 /* ThreadSanitizer's runtime allocates while it starts and ends a thread, when nothing that it

@@ -5,20 +5,10 @@
  * return NULL instead. Sized deletes ignore the size: the page map knows it.
  *
  * hak_ has the C names for all of them: new is hak_malloc or hak_aligned_alloc, delete hak_free. */
-#include "hakmem.h"
 #include "base/diag.h"
-#include "interpose/early.h"
+#include "interpose/calls.h"
 
 #ifndef HAKMEM_WRAP /* else the sanitizer's runtime has them: see interpose.c */
-
-#ifdef HAKMEM_SANITIZED
-#define MALLOC hak_malloc
-#define FREE   hak_free
-#else
-#include "api/fast_path.h"
-#define MALLOC hak_malloc_fast
-#define FREE   hak_free_fast
-#endif
 
 typedef void (*new_handler)(void);
 extern new_handler get_new_handler(void) __asm__("_ZSt15get_new_handlerv") __attribute__((weak));

@@ -17,18 +17,17 @@ static _Atomic(_Atomic uint8_t *) leaves[HAK_PAGE_MAP_UNITS >> LEAF_BITS];
 #define SLICE_UNITS HAK_SLAB_SIZE
 static _Atomic uint64_t writable[HAK_PAGE_MAP_UNITS / SLICE_UNITS / 64];
 
-bool hak_page_map_init(void) {
+void hak_page_map_init(void) {
     if (hak_option(HAK_OPT_PAGE_MAP) != 1)
-        return true;
+        return;
     /* Where address space is limited, this would take it from the program. */
     if (hak_os_address_limit() / 64 < HAK_PAGE_MAP_UNITS)
-        return true;
+        return;
     void *flat = hak_os_map_zeros(HAK_PAGE_MAP_UNITS);
     if (flat) {
         hak_page_map_flat = flat;
         hak_page_map_limit = HAK_PAGE_MAP_UNITS;
     }
-    return true;
 }
 
 static bool make_writable(size_t unit) {

@@ -24,8 +24,8 @@
 extern HAK_HIDDEN _Atomic uint8_t *hak_page_map_flat; /* HAK_PAGE_MAP_UNITS entries, or NULL */
 extern HAK_HIDDEN size_t hak_page_map_limit; /* units that the flat map covers: all or none */
 
-/* Sets the map up; false when not even the second level can be had. Called once. */
-bool hak_page_map_init(void);
+/* Sets the map up. Called once. */
+void hak_page_map_init(void);
 
 /* Marks the unit in which `address` lies. False with errno ENOMEM when the table can't grow. */
 bool hak_page_map_set(const void *address, unsigned kind);

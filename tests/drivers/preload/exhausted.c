@@ -6,12 +6,3 @@ static atomic_uint count;
 void *malloc(size_t size) {
     return atomic_fetch_add(&count, 1) < 5000 ? bump(size) : NULL;
 }
-void *calloc(size_t number, size_t size) {
-    return bump_calloc(number, size);
-}
-void *realloc(void *old, size_t size) {
-    return bump_realloc(old, size);
-}
-void free(void *block) {
-    (void)block;
-}

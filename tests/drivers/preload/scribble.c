@@ -13,12 +13,3 @@ void *malloc(size_t size) {
     sizes[place] = size;
     return recent[place];
 }
-void *calloc(size_t number, size_t size) {
-    return bump_calloc(number, size);
-}
-void *realloc(void *old, size_t size) {
-    return bump_realloc(old, size);
-}
-void free(void *block) {
-    (void)block;
-}

@@ -1,0 +1,18 @@
+/* Which functions the interposed malloc and free become: the hit paths themselves, or, where this
+ * folder is not instrumented, the ones that are. */
+#ifndef HAK_CALLS_H
+#define HAK_CALLS_H
+
+#include "hakmem.h"
+#include "interpose/early.h"
+
+#ifdef HAKMEM_SANITIZED
+#define MALLOC hak_malloc
+#define FREE   hak_free
+#else
+#include "api/fast_path.h"
+#define MALLOC hak_malloc_fast
+#define FREE   hak_free_fast
+#endif
+
+#endif
