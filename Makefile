@@ -1,14 +1,15 @@
 # Builds the allocator, the drivers and the C tests; build.sh calls these same rules.
 #
 #   make larson_hakmem            one target, variant release
-#   make VARIANT=asan all         everything in another variant: release, asan, tsan
+#   make VARIANT=asan all         everything in another variant: release, asan, tsan,
+#                                 guard (every check of the allocator's own)
 #   CC=clang CFLAGS=-O3 make all  another compiler, flags added to ours
 #
 # Every path is relative: the checkout may lie in a folder with a space in its name.
 
 VARIANT ?= release
-ifeq ($(filter $(VARIANT),release asan tsan),)
-$(error VARIANT=$(VARIANT) is unknown; use release, asan or tsan)
+ifeq ($(filter $(VARIANT),release asan tsan guard),)
+$(error VARIANT=$(VARIANT) is unknown; use release, asan, tsan or guard)
 endif
 OUT ?= out/$(VARIANT)
 ifeq ($(origin CC),default)
@@ -35,6 +36,7 @@ NO_BUILTIN := -fno-builtin-malloc -fno-builtin-calloc -fno-builtin-realloc -fno-
 SANITIZE_release :=
 SANITIZE_asan    := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 SANITIZE_tsan    := -fsanitize=thread
+SANITIZE_guard   :=
 SANITIZE := $(SANITIZE_$(VARIANT))
 
 # The interposed names are never instrumented: they are called before a sanitizer's runtime is
@@ -42,6 +44,7 @@ SANITIZE := $(SANITIZE_$(VARIANT))
 # blocks, which it has itself declared poisoned so that the program's use of them is reported.
 ALLOC_SANITIZE_asan := -DHAKMEM_SANITIZED=1 -DHAKMEM_ASAN=1
 ALLOC_SANITIZE_tsan := -DHAKMEM_SANITIZED=1 -DHAKMEM_WRAP=1 -fsanitize=thread
+ALLOC_SANITIZE_guard := -DHAKMEM_GUARD=1 -DHAKMEM_DEBUG_OWNERSHIP=1 -DHAKMEM_DEBUG=1
 ALLOC_FLAGS := $(COMMON) $(NO_BUILTIN) -fvisibility=hidden -ftls-model=initial-exec \
                -fasynchronous-unwind-tables -fno-semantic-interposition $(ALLOC_SANITIZE_$(VARIANT))
 DRIVER_FLAGS := $(COMMON) $(NO_BUILTIN) -Iworkloads/common $(SANITIZE)
@@ -134,7 +137,7 @@ $(OUT)/libhakmem.a: $(ALLOC_OBJ)
 WRAPPED := malloc free calloc realloc reallocarray aligned_alloc memalign posix_memalign valloc \
            pvalloc malloc_usable_size
 WRAP_tsan := $(foreach f,$(WRAPPED),-Wl,--wrap=$(f))
-ifeq ($(VARIANT),release)
+ifneq ($(filter $(VARIANT),release guard),)
 hakmem_need := $(OUT)/libhakmem.so
 hakmem_link := -Wl,--no-as-needed $(OUT)/libhakmem.so -Wl,--as-needed -Wl,-rpath,'$$ORIGIN'
 else

@@ -6,13 +6,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 usage() {
     cat <<'TEXT'
-usage: ./build.sh [release|asan|tsan] TARGET...
+usage: ./build.sh [release|asan|tsan|guard] TARGET...
        ./build.sh bench [OPTION...]      options of runner/run.py; without one: --quick
        ./build.sh setup                  only install what is missing
 
 A TARGET is WORKLOAD_ALLOCATOR with WORKLOAD larson, bench_random_mixed or xmalloc and ALLOCATOR
 hakmem, mimalloc, jemalloc, tcmalloc, tbbmalloc or system; or libhakmem.so, libhakmem.a, tests, all.
-What was built is in out/VARIANT/. CC and CFLAGS are taken from the environment.
+What was built is in out/VARIANT/; guard is
+hakmem with every check of its own, and slow. CC and CFLAGS are taken from the environment.
 TEXT
 }
 
@@ -37,7 +38,7 @@ bench)
 setup)
     exec scripts/setup.sh bench test
     ;;
-release | asan | tsan)
+release | asan | tsan | guard)
     variant=$1
     shift
     ;;

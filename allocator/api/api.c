@@ -1,6 +1,7 @@
 /* hak_malloc and its relatives: argument checks, errno, and which layer serves. */
 #include "hakmem.h"
 #include "api/fast_path.h"
+#include "base/counters.h"
 #include "base/diag.h"
 #include "large/large.h"
 #include "os/os.h"
@@ -16,6 +17,14 @@ void hak_free(void *block) {
 }
 const char *hak_version(void) {
     return HAKMEM_VERSION;
+}
+
+int hak_stats_get(const char *name, uint64_t *value) {
+    enum hak_counter counter = hak_counter_named(name);
+    if (counter == HAK_COUNTER_COUNT)
+        return ENOENT;
+    *value = hak_counter(counter);
+    return 0;
 }
 
 /* ---- the slow ends ------------------------------------------------------------------------- */

@@ -2,6 +2,8 @@
 #include "base/counters.h"
 #include "base/diag.h"
 
+#include <stddef.h>
+
 _Thread_local struct hak_counter_set *hak_counters;
 struct hak_counter_set hak_counters_of_all;
 static struct hak_counter_set *_Atomic sets = &hak_counters_of_all;
@@ -23,14 +25,39 @@ uint64_t hak_counter(enum hak_counter counter) {
     return sum;
 }
 
-static const char *const texts[HAK_COUNTER_COUNT] = {
-#define X(name, text) text,
+static const struct {
+    const char *name, *text;
+} rows[HAK_COUNTER_COUNT] = {
+#define X(name, text) {#name, text},
     HAK_COUNTERS(X)
 #undef X
 };
 
+static char lower(char c) {
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+enum hak_counter hak_counter_named(const char *name) {
+    unsigned i = 0;
+    for (; i < HAK_COUNTER_COUNT; i++) {
+        size_t at = 0;
+        while (rows[i].name[at] && lower(rows[i].name[at]) == name[at])
+            at++;
+        if (!rows[i].name[at] && !name[at])
+            break;
+    }
+    return (enum hak_counter)i;
+}
+
 void hak_counters_print(void) {
     hak_message("hakmem: counters at exit\n");
-    for (unsigned i = 0; i < HAK_COUNTER_COUNT; i++)
-        hak_message("  %u\t%s\n", (unsigned long)hak_counter((enum hak_counter)i), texts[i]);
+    for (unsigned i = 0; i < HAK_COUNTER_COUNT; i++) {
+        char name[32];
+        size_t at = 0;
+        for (; rows[i].name[at] && at < sizeof name - 1; at++)
+            name[at] = lower(rows[i].name[at]);
+        name[at] = '\0';
+        hak_message("  %u\t%s: %s\n", (unsigned long)hak_counter((enum hak_counter)i), name,
+                    rows[i].text);
+    }
 }

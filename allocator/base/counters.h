@@ -66,6 +66,9 @@ static inline void hak_count(enum hak_counter counter, uint64_t n) {
 /* The sum over all threads, ended ones included; exact when none is counting. */
 uint64_t hak_counter(enum hak_counter counter);
 
+/* The counter of a name as the table prints it, or HAK_COUNTER_COUNT. */
+enum hak_counter hak_counter_named(const char *name);
+
 /* Prints all counters to standard error. */
 void hak_counters_print(void);
 

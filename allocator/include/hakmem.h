@@ -9,6 +9,7 @@
 #define HAKMEM_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -60,6 +61,12 @@ HAKMEM_API size_t hak_malloc_usable_size(void *block);
 
 /* The library's version, as in HAKMEM_VERSION; a string that lives for ever. */
 HAKMEM_API const char *hak_version(void);
+
+/* Reads one of the counters that HAKMEM_STATS=1 prints, by its name there, for example "claims",
+ * "claims_failed", "drains", "drained_blocks" or "adopted": events since the program began, in all
+ * threads, exact when no other thread is inside the allocator. Returns 0, or ENOENT for an unknown
+ * name, and *value is left alone then. */
+HAKMEM_API int hak_stats_get(const char *name, uint64_t *value);
 
 #ifdef __cplusplus
 }

@@ -106,7 +106,7 @@ def test_missing_allocator_is_named_with_its_package(tree: Path) -> None:
 def test_unknown_variant() -> None:
     done = subprocess.run(["make", "-C", str(ROOT), "VARIANT=fast", "all"], capture_output=True, text=True)
     assert done.returncode != 0
-    assert "VARIANT=fast is unknown; use release, asan or tsan" in done.stderr
+    assert "VARIANT=fast is unknown; use release, asan, tsan or guard" in done.stderr
 
 
 def test_setup_lists_packages_where_it_may_not_install(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def check(result: Dict[str, Any]) -> None:
     assert set(result) == TOP
     assert result["schema"] == "hakmem-driver" and result["schema_version"] == 1
     assert result["workload"] in PHASES
-    assert result["variant"] in ("release", "asan", "tsan")
+    assert result["variant"] in ("release", "asan", "tsan", "guard")
     assert re.fullmatch(r"(gcc|clang) \d+(\.\d+)*", result["compiler"])
     assert "-O" in result["flags"]
     assert is_count(result["cores"]) and result["cores"] == len(os.sched_getaffinity(0))
