@@ -89,23 +89,30 @@ MISSING := $(filter-out $(FOUND),$(BASELINES))
 ALLOCATORS := hakmem system $(BASELINES)
 
 LIBRARIES := libhakmem.so libhakmem.a
+# Programs that try an allocator hard: linked as the drivers are, and as NAME_plain with nothing, so
+# that any allocator can be preloaded.
+STRESS := stress never_allocating
+stress_obj = $(call obj,$(addprefix tests/stress/,$(stress_src_$(1)) common.c))
+stress_src_stress           := stress.c lane.c shared.c block.c
+stress_src_never_allocating := never_allocating.c
+STRESS_BOTH := $(STRESS) $(STRESS:=_plain)
 DRIVERS := $(foreach w,$(WORKLOADS),$(foreach a,$(ALLOCATORS),$(w)_$(a)))
 DRIVERS_FOUND := $(foreach w,$(WORKLOADS),$(foreach a,hakmem system $(FOUND),$(w)_$(a)))
 TESTS := $(patsubst tests/c/%.c,%,$(TEST_SRC))
 
-.PHONY: all tests clean list note-missing $(DRIVERS) $(LIBRARIES) $(TESTS)
+.PHONY: all tests clean list note-missing $(DRIVERS) $(LIBRARIES) $(TESTS) $(STRESS_BOTH)
 all: $(LIBRARIES) $(DRIVERS_FOUND) note-missing
 note-missing:
 ifneq ($(MISSING),)
 	@echo "make: left out because not installed: $(foreach a,$(MISSING),$(a) (package $(package_$(a))))" >&2
 endif
-$(DRIVERS) $(LIBRARIES): %: $(OUT)/%
+$(DRIVERS) $(LIBRARIES) $(STRESS_BOTH): %: $(OUT)/%
 tests: $(TESTS)
 $(TESTS): %: $(OUT)/tests/%
 clean:
 	rm -rf out
 list:
-	@printf '%s\n' all tests clean $(LIBRARIES) $(DRIVERS) $(TESTS)
+	@printf '%s\n' all tests clean $(LIBRARIES) $(DRIVERS) $(TESTS) $(STRESS_BOTH)
 
 # ---- rules ---------------------------------------------------------------------------------
 # Rewritten only when the compiler or a flag changed, so that objects are rebuilt then.
@@ -157,6 +164,14 @@ $(foreach w,$(WORKLOADS),$(foreach a,$(ALLOCATORS),$(eval $(call driver_rule,$(w
 $(OUT)/tests/%: $(OUT)/obj/tests/c/%.o $(ALLOC_OBJ)
 	@mkdir -p $(@D)
 	$(CC) $(SANITIZE) -pthread $(LDFLAGS) $^ $(WRAP_$(VARIANT)) -lcmocka -ldl -o $@
+
+define stress_rule
+$(OUT)/$(1): $(call stress_obj,$(1)) $(hakmem_need)
+	$$(CC) $(SANITIZE) -pthread $$(LDFLAGS) $(call stress_obj,$(1)) $(subst $$,$$$$,$(hakmem_link)) -o $$@
+$(OUT)/$(1)_plain: $(call stress_obj,$(1))
+	$$(CC) $(SANITIZE) -pthread $$(LDFLAGS) $(call stress_obj,$(1)) -o $$@
+endef
+$(foreach s,$(STRESS),$(eval $(call stress_rule,$(s))))
 .SECONDARY:
 
--include $(patsubst %.o,%.d,$(ALLOC_OBJ) $(COMMON_OBJ) $(foreach w,$(WORKLOADS),$(call driver_obj,$(w))) $(call obj,$(TEST_SRC)))
+-include $(patsubst %.o,%.d,$(ALLOC_OBJ) $(COMMON_OBJ) $(foreach w,$(WORKLOADS),$(call driver_obj,$(w))) $(call obj,$(TEST_SRC)) $(foreach s,$(STRESS),$(call stress_obj,$(s))))
