@@ -7,18 +7,24 @@
 
 /* The stages through which a slab is got, cheapest first, and what else happens rarely. */
 #define HAK_COUNTERS(X)                                                                            \
-    X(STAGE0_HINT, "slabs from the thread's own SuperSlab (stage 0)")                              \
+    X(STAGE0_HINT, "slabs that the thread itself remembered (stage 0)")                            \
+    X(REUSED_HOT, "of these, the one its heap handed out from last")                               \
+    X(REUSED_BENCH, "of these, the one it gave up last")                                           \
+    X(REUSED_STICKY, "of these, others that it used")                                              \
     X(STAGE05_OWN_EMPTY, "slabs of its own that became empty (stage 0.5)")                         \
     X(STAGE1_RETURNED, "returned slabs of the class (stage 1)")                                    \
+    X(REUSED_MAILBOX, "of these, given up by live threads, through the mailbox")                   \
     X(STAGE2_SHARED, "unused slabs of a mapped SuperSlab (stage 2)")                               \
-    X(ADOPTED, "slabs adopted, left behind by exited threads")                                     \
+    X(ADOPTED_AT_GATE, "slabs adopted instead of mapping new memory (mmap gate)")                  \
     X(STAGE3_NEW, "new SuperSlabs from the page arena (stage 3)")                                  \
+    X(ADOPTED, "slabs adopted in any way, left behind by exited threads")                          \
     X(CLAIMS, "slabs claimed")                                                                     \
     X(CLAIMS_FAILED, "claims that another thread won")                                             \
     X(DRAINS, "remote queues drained")                                                             \
     X(DRAINED_BLOCKS, "blocks drained from remote queues")                                         \
     X(REMOTE_PUSHES, "chains pushed onto remote queues")                                           \
     X(ABANDONED, "slabs left behind by exiting threads")                                           \
+    X(RETURNED, "slabs given up by live threads")                                                  \
     X(RETIRED, "empty slabs given back")                                                           \
     X(DEPOT_PUTS, "magazines put into the depot")                                                  \
     X(DEPOT_TAKES, "magazines taken from the depot")                                               \

@@ -48,6 +48,11 @@ static void forget_magazines(void) {
 
 static pthread_mutex_t heaps_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct hak_heap *unused_heaps; /* under the lock */
+static _Atomic unsigned heaps_in_use;
+
+unsigned hak_heaps_in_use(void) {
+    return atomic_load_explicit(&heaps_in_use, memory_order_relaxed); /* relaxed: a hint */
+}
 static pthread_key_t thread_end_key;
 
 /* Room for a full magazine of the depot, and as much again. */
@@ -87,6 +92,7 @@ struct hak_heap *hak_heap_enter(void) {
         errno = ENOMEM;
         return NULL;
     }
+    atomic_fetch_add_explicit(&heaps_in_use, 1, memory_order_relaxed); /* relaxed: a hint */
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
         struct hak_heap_class *class = &heap->classes[c];
         class->capacity = SLOTS_AT_FIRST;
@@ -130,6 +136,7 @@ void hak_heap_exit(void) {
     forget_magazines();
     hak_self = 0;
     hak_counters = NULL;
+    atomic_fetch_sub_explicit(&heaps_in_use, 1, memory_order_relaxed); /* relaxed: a hint */
     pthread_mutex_lock(&heaps_lock);
     heap->next = unused_heaps;
     unused_heaps = heap;

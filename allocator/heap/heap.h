@@ -37,7 +37,13 @@ struct hak_heap_class {
     uint16_t refill;         /* blocks to take from a slab next time */
     TinySlabMeta *partial;   /* own slabs that have blocks to give out; the first is in use */
     TinySlabMeta *exhausted; /* own slabs that had none when last looked at */
+    uint32_t partials;       /* slabs in the first list */
+    /* Slabs that this heap owned and may claim again; any of them may be another's by now. */
+    TinySlabMeta *hot;   /* in use when the heap's last thread ended, or NULL */
+    TinySlabMeta *bench; /* the last that a live thread gave up, or NULL */
 };
+
+#define HAK_STICKY 32u /* entries of a heap's ring */
 
 struct hak_heap {
     /* Own slabs onto whose remote queue others have pushed; a stack that only the owner takes,
@@ -48,6 +54,9 @@ struct hak_heap {
     struct hak_magazine *spare; /* an empty one, or NULL */
     TinySlabMeta *kept;         /* an own slab that became empty, or NULL */
     uint32_t ticks;             /* slow paths taken */
+    uint32_t sticky_next;       /* the ring's oldest entry */
+    /* Further slabs that this heap owned, the class in the low bits of their address; 0: none. */
+    uintptr_t sticky[HAK_STICKY];
     struct hak_counter_set counters;
     struct hak_heap_class classes[HAK_CLASS_MAX + 1];
     void *slots[];
@@ -90,7 +99,24 @@ unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void 
 void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned count);
 /* Drains the own slabs that others have pushed onto; `closing` refuses further notices. */
 void hak_heap_process_pending(struct hak_heap *heap, bool closing);
-/* Gives back or offers every slab of the heap. */
+/* Gives back or offers every slab of the heap, whose thread ends. */
 void hak_heap_abandon_slabs(struct hak_heap *heap);
+
+/* Ways to reuse a slab (reuse.c), the last one before new memory is mapped: each NULL or a slab of
+ * the class that is now the heap's, drained, has blocks to give, and is in none of its lists. */
+TinySlabMeta *hak_reuse_remembered(struct hak_heap *heap, unsigned class_index); /* stage 0 */
+TinySlabMeta *hak_reuse_returned(struct hak_heap *heap, unsigned class_index);   /* stage 1 */
+TinySlabMeta *hak_reuse_at_mmap_gate(struct hak_heap *heap, unsigned class_index);
+
+/* Remembers a slab that the heap is about to leave: as the hot one of its class, or in the ring. */
+void hak_remember_hot(struct hak_heap *heap, TinySlabMeta *slab);
+void hak_remember_sticky(struct hak_heap *heap, TinySlabMeta *slab);
+
+/* Gives up a slab, which is in none of the heap's lists, with blocks out. `left_behind` as for
+ * hak_slab_abandon. */
+void hak_heap_leave_slab(struct hak_heap *heap, TinySlabMeta *slab, bool left_behind);
+
+/* Heaps that a thread uses now; a hint. */
+unsigned hak_heaps_in_use(void);
 
 #endif

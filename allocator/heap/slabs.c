@@ -1,4 +1,4 @@
-/* A heap's slabs: where blocks come from when the magazines and the depot have none, and where
+/* A heap's own slabs: where blocks come from when the magazines and the depot have none, and where
  * they go home. */
 #include "heap/heap.h"
 #include "base/counters.h"
@@ -8,15 +8,23 @@
 
 #include <string.h>
 
+#define PARTIALS_KEPT 4u /* of a class; of more, those that are half free are given up */
+
 /* ---- lists of own slabs -------------------------------------------------------------------- */
 
+static unsigned class_of(const TinySlabMeta *slab) {
+    /* relaxed: the slab is the caller's own, and was given its class before it was its own */
+    return atomic_load_explicit(&slab->class_index, memory_order_relaxed);
+}
+
 static TinySlabMeta **list_of(struct hak_heap *heap, const TinySlabMeta *slab) {
-    struct hak_heap_class *class =
-        &heap->classes[atomic_load_explicit(&slab->class_index, memory_order_relaxed)];
+    struct hak_heap_class *class = &heap->classes[class_of(slab)];
     return slab->exhausted ? &class->exhausted : &class->partial;
 }
 
 static void unlink_slab(struct hak_heap *heap, TinySlabMeta *slab) {
+    if (!slab->exhausted)
+        heap->classes[class_of(slab)].partials--;
     if (slab->next)
         slab->next->previous = slab->previous;
     if (slab->previous)
@@ -28,6 +36,8 @@ static void unlink_slab(struct hak_heap *heap, TinySlabMeta *slab) {
 
 static void link_slab(struct hak_heap *heap, TinySlabMeta *slab, bool exhausted) {
     slab->exhausted = exhausted;
+    if (!exhausted)
+        heap->classes[class_of(slab)].partials++;
     TinySlabMeta **list = list_of(heap, slab);
     slab->previous = NULL;
     slab->next = *list;
@@ -67,7 +77,7 @@ static void give_notice(TinySlabMeta *slab) {
         if (slab_remote_withdraw_notice(slab, seen)) {
             /* Only a hint, and so allowed although the slab may be anybody's by now. */
             if (owner == HAK_OWNER_ABANDONED)
-                hak_pool_offer(slab);
+                hak_pool_offer(slab, HAK_OFFER_CAME_HOME);
             return;
         }
     }
@@ -75,28 +85,26 @@ static void give_notice(TinySlabMeta *slab) {
 
 static void slab_emptied(struct hak_heap *heap, TinySlabMeta *slab);
 
-/* Gives up a slab that still has blocks out. */
-static void leave_slab(struct hak_heap *heap, TinySlabMeta *slab);
-
 /* A slab without an owner may have all its blocks in the remote queue. Nobody would look at it
  * again, so it is claimed and given back here. */
 static void collect(struct hak_heap *heap, TinySlabMeta *slab) {
-    if (!slab_claim_then_drain(slab))
+    if (!slab_claim_then_drain(slab, false))
         return;
+    bool left_behind = slab->left_behind;
     link_slab(heap, slab, false);
     if (atomic_load_explicit(&slab->used, memory_order_relaxed) == 0) {
         slab_emptied(heap, slab);
-    } else if (hak_option(HAK_OPT_ADOPT)) {
-        hak_count(HAK_COUNT_ADOPTED, 1);
+    } else if (!left_behind || hak_option(HAK_OPT_ADOPT)) {
+        hak_count(HAK_COUNT_ADOPTED, left_behind);
     } else {
         unlink_slab(heap, slab);
-        leave_slab(heap, slab);
+        hak_heap_leave_slab(heap, slab, true);
     }
 }
 
-static void leave_slab(struct hak_heap *heap, TinySlabMeta *slab) {
+void hak_heap_leave_slab(struct hak_heap *heap, TinySlabMeta *slab, bool left_behind) {
     unsigned used = atomic_load_explicit(&slab->used, memory_order_relaxed);
-    hak_slab_abandon(slab);
+    hak_slab_abandon(slab, left_behind);
     /* The last block may have been pushed after the drain, by a thread that saw this owner still:
      * this read-modify-write comes before that push, which then sees that there is no owner, or
      * after it, and sees the block. */
@@ -106,7 +114,7 @@ static void leave_slab(struct hak_heap *heap, TinySlabMeta *slab) {
     if (slab_remote_count_of(word) >= used)
         collect(heap, slab);
     else if (slab_remote_count_of(word))
-        hak_pool_offer(slab);
+        hak_pool_offer(slab, HAK_OFFER_CAME_HOME);
 }
 
 /* After a push, or after a notice was passed on: the slab may have no owner, and all its blocks at
@@ -151,7 +159,24 @@ static void slab_emptied(struct hak_heap *heap, TinySlabMeta *slab) {
     hak_slab_retire(gone);
 }
 
-/* An own slab got blocks back, and `used` are still out. */
+/* Gives a slab up to the class's mailbox, and keeps it on the bench: this thread has more of its
+ * kind than it needs, others may have too few. */
+static void return_surplus(struct hak_heap *heap, TinySlabMeta *slab) {
+    unsigned class_index = class_of(slab);
+    struct hak_heap_class *class = &heap->classes[class_index];
+    if (slab == class->partial || slab == heap->kept || !hak_mailbox_has_room(class_index))
+        return;
+    unlink_slab(heap, slab);
+    if (class->bench)
+        hak_remember_sticky(heap, class->bench);
+    class->bench = slab;
+    hak_heap_leave_slab(heap, slab, false);
+    /* Only now, when it can be claimed. */
+    if (!hak_mailbox_post(slab, class_index))
+        hak_pool_offer(slab, HAK_OFFER_RETURNED);
+}
+
+/* An own slab got blocks back, and `used` are still out. It may be somebody else's afterwards. */
 static void blocks_came_home(struct hak_heap *heap, TinySlabMeta *slab, unsigned used) {
     if (slab->exhausted) {
         unlink_slab(heap, slab);
@@ -159,6 +184,9 @@ static void blocks_came_home(struct hak_heap *heap, TinySlabMeta *slab, unsigned
     }
     if (used == 0)
         slab_emptied(heap, slab);
+    else if (HAK_UNLIKELY(heap->classes[class_of(slab)].partials > PARTIALS_KEPT) &&
+             2 * used * slab->block_size <= slab->limit && hak_heaps_in_use() > 1)
+        return_surplus(heap, slab);
 }
 
 void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned count) {
@@ -175,8 +203,7 @@ void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned c
     for (unsigned i = 0; i < count; i++) {
         void *block = blocks[i];
         TinySlabMeta *slab = hak_slab_meta_of(block);
-        /* relaxed: only the comparison with this thread counts, and only it writes its own value */
-        if (heap && atomic_load_explicit(&slab->owner, memory_order_relaxed) == (uintptr_t)heap) {
+        if (heap && hak_slab_is_own(slab)) {
             blocks_came_home(heap, slab, hak_slab_give(slab, block));
             continue;
         }
@@ -209,13 +236,12 @@ void hak_heap_process_pending(struct hak_heap *heap, bool closing) {
     while (head) {
         TinySlabMeta *slab = (TinySlabMeta *)head;
         head = (uintptr_t)slab->pending_next;
-        /* relaxed: as in hak_heap_give_blocks */
-        if (atomic_load_explicit(&slab->owner, memory_order_relaxed) != (uintptr_t)heap) {
+        if (!hak_slab_is_own(slab)) {
             give_notice(slab); /* meant for the owner of that time */
             look_after(heap, slab);
             continue;
         }
-        ss_remote_drain_to_freelist(slab, true);
+        slab_claim_then_drain(slab, true);
         blocks_came_home(heap, slab, atomic_load_explicit(&slab->used, memory_order_relaxed));
     }
 }
@@ -236,24 +262,10 @@ static TinySlabMeta *reuse_kept(struct hak_heap *heap, unsigned class_index) {
     return slab;
 }
 
-static TinySlabMeta *adopt(struct hak_heap *heap, unsigned class_index) {
-    if (!hak_option(HAK_OPT_ADOPT))
-        return NULL;
-    TinySlabMeta *slab;
-    while ((slab = hak_pool_look_for_offer(class_index))) {
-        if (!slab_claim_then_drain(slab))
-            continue;
-        if (atomic_load_explicit(&slab->class_index, memory_order_relaxed) == class_index) {
-            hak_count(HAK_COUNT_ADOPTED, 1);
-            return slab;
-        }
-        leave_slab(heap, slab); /* had another life in between */
-    }
-    return NULL;
-}
-
-static TinySlabMeta *new_slab(struct hak_heap *heap, unsigned class_index) {
-    struct hak_slab_run run = hak_pool_take(1, &heap->hint, true);
+/* An unused slab: of a SuperSlab that is mapped (stage 2), or, with `grow`, also of a new one
+ * (stage 3). */
+static TinySlabMeta *new_slab(struct hak_heap *heap, unsigned class_index, bool grow) {
+    struct hak_slab_run run = hak_pool_take(1, &heap->hint, grow);
     if (!run.base)
         return NULL;
     if (!hak_page_map_set(run.base, class_index)) {
@@ -261,7 +273,24 @@ static TinySlabMeta *new_slab(struct hak_heap *heap, unsigned class_index) {
         return NULL;
     }
     hak_slab_begin(run.base, class_index);
+    hak_count(HAK_COUNT_STAGE2_SHARED, !run.grown);
     return hak_slab_meta_of(run.base);
+}
+
+/* A slab with blocks of the class to give, cheapest first; NULL without memory. */
+static TinySlabMeta *get_slab(struct hak_heap *heap, unsigned class_index) {
+    TinySlabMeta *slab = hak_reuse_remembered(heap, class_index);
+    if (!slab)
+        slab = reuse_kept(heap, class_index);
+    if (!slab)
+        slab = hak_reuse_returned(heap, class_index);
+    if (!slab)
+        slab = new_slab(heap, class_index, false);
+    if (!slab)
+        slab = hak_reuse_at_mmap_gate(heap, class_index);
+    if (!slab)
+        slab = new_slab(heap, class_index, true);
+    return slab;
 }
 
 unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void **slots,
@@ -281,11 +310,7 @@ unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void 
             continue;
         }
         if (!slab) {
-            slab = reuse_kept(heap, class_index);
-            if (!slab)
-                slab = adopt(heap, class_index);
-            if (!slab)
-                slab = new_slab(heap, class_index);
+            slab = get_slab(heap, class_index);
             if (!slab)
                 return 0;
             link_slab(heap, slab, false);
@@ -293,7 +318,8 @@ unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void 
         wanted -= hak_slab_take(slab, slots, wanted);
         if (!wanted || hak_slab_has_blocks(slab))
             continue;
-        if (slab_remote_count_relaxed(slab) && ss_remote_drain_to_freelist(slab, false))
+        if (slab_remote_count_relaxed(slab) && slab_claim_then_drain(slab, false) &&
+            hak_slab_has_blocks(slab))
             continue;
         unlink_slab(heap, slab);
         link_slab(heap, slab, true);
@@ -304,18 +330,28 @@ unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void 
 }
 
 void hak_heap_abandon_slabs(struct hak_heap *heap) {
+    bool adopt = hak_option(HAK_OPT_ADOPT);
+    heap->kept = NULL;
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
         struct hak_heap_class *class = &heap->classes[c];
+        TinySlabMeta *in_use = class->partial;
         TinySlabMeta *slab;
         /* The exhausted ones first: leaving one may bring it back as an empty one. */
         while ((slab = class->exhausted ? class->exhausted : class->partial)) {
             heap->kept = NULL;
+            bool exhausted = slab->exhausted;
             unlink_slab(heap, slab);
-            ss_remote_drain_to_freelist(slab, false);
-            if (is_free(slab))
+            slab_claim_then_drain(slab, false);
+            if (is_free(slab)) {
                 hak_slab_retire(slab);
-            else
-                leave_slab(heap, slab);
+                continue;
+            }
+            /* For the next thread that gets this heap. */
+            if (adopt && slab == in_use)
+                hak_remember_hot(heap, slab);
+            else if (adopt && !exhausted)
+                hak_remember_sticky(heap, slab);
+            hak_heap_leave_slab(heap, slab, true);
         }
     }
     heap->kept = NULL;

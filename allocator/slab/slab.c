@@ -6,14 +6,21 @@
 #include "base/size_class.h"
 #include "page_map/page_map.h"
 
+#ifdef HAKMEM_DEBUG_OWNERSHIP
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 _Thread_local uintptr_t hak_self;
 
 #ifdef HAKMEM_DEBUG_OWNERSHIP
-void hak_slab_check_owner(const TinySlabMeta *slab) {
+void hak_slab_check_owner(const TinySlabMeta *slab, const char *where) {
     uintptr_t owner = atomic_load_explicit(&slab->owner, memory_order_relaxed);
     if (owner != hak_self || !owner)
-        hak_fatal("[OWNERSHIP ERROR] Thread %p draining slab %p owned by %p!\n", (void *)hak_self,
-                  (void *)slab->base, (void *)owner);
+        hak_fatal("[OWNERSHIP ERROR] Thread %p draining slab %p owned by %p!\nhakmem: in %s(), by "
+                  "thread %d\n",
+                  (void *)hak_self, (void *)slab->base, (void *)owner, where,
+                  (long)syscall(SYS_gettid));
 }
 #endif
 
@@ -21,7 +28,7 @@ void hak_slab_begin(char *base, unsigned class_index) {
     TinySlabMeta *slab = hak_slab_meta_of(base);
     uint32_t size = hak_class_size[class_index];
     hak_poison(base, HAK_SLAB_SIZE);
-    slab_freelist_store_relaxed(slab, NULL);
+    slab_freelist_init(slab);
     slab->base = base;
     slab->next = slab->previous = NULL;
     slab->bump = 0;
@@ -35,7 +42,7 @@ void hak_slab_begin(char *base, unsigned class_index) {
 }
 
 void hak_slab_retire(TinySlabMeta *slab) {
-    hak_slab_check_owner(slab);
+    hak_slab_check_owner(slab, __func__);
     HAK_ASSERT(slab_remote_is_quiet(slab) && atomic_load(&slab->used) == 0);
     hak_page_map_set(slab->base, HAK_KIND_NONE);
     /* release: orders the slab's end before its next beginning for those who look at the word */
@@ -45,17 +52,21 @@ void hak_slab_retire(TinySlabMeta *slab) {
 }
 
 bool ss_owner_cas(TinySlabMeta *slab) {
-    uintptr_t expected = HAK_OWNER_ABANDONED;
+    /* relaxed: a look that spares those who come too late the exclusive cache line */
+    uintptr_t expected = atomic_load_explicit(&slab->owner, memory_order_relaxed);
     /* acquire: pairs with the release of the thread that abandoned it, so that its freelist, bump
-     * and used are seen; a failure tells nothing that is used */
-    bool won = atomic_compare_exchange_strong_explicit(&slab->owner, &expected, hak_self,
+     * and used are seen. release: a pusher that reads this heap from the word (give_notice) finds
+     * its pending stack opened; unordered, its push could come before the opening and be
+     * overwritten. A failure tells nothing that is used. */
+    bool won = expected == HAK_OWNER_ABANDONED &&
+               atomic_compare_exchange_strong_explicit(&slab->owner, &expected, hak_self,
                                                        memory_order_acq_rel, memory_order_relaxed);
     hak_count(won ? HAK_COUNT_CLAIMS : HAK_COUNT_CLAIMS_FAILED, 1);
     return won;
 }
 
 unsigned ss_remote_drain_to_freelist(TinySlabMeta *slab, bool notice_arrived) {
-    hak_slab_check_owner(slab);
+    hak_slab_check_owner(slab, __func__);
     void *chain;
     unsigned count = slab_remote_take_all(slab, &chain, notice_arrived);
     if (!count)
@@ -79,26 +90,27 @@ unsigned ss_remote_drain_to_freelist(TinySlabMeta *slab, bool notice_arrived) {
     return count;
 }
 
-bool slab_claim_then_drain(TinySlabMeta *slab) {
-    if (!ss_owner_cas(slab))
+bool slab_claim_then_drain(TinySlabMeta *slab, bool notice_arrived) {
+    if (!hak_slab_is_own(slab) && !ss_owner_cas(slab))
         return false;
-    ss_remote_drain_to_freelist(slab, false);
+    ss_remote_drain_to_freelist(slab, notice_arrived);
     return true;
 }
 
-void hak_slab_abandon(TinySlabMeta *slab) {
-    hak_slab_check_owner(slab);
-    hak_count(HAK_COUNT_ABANDONED, 1);
+void hak_slab_abandon(TinySlabMeta *slab, bool left_behind) {
+    hak_slab_check_owner(slab, __func__);
+    hak_count(left_behind ? HAK_COUNT_ABANDONED : HAK_COUNT_RETURNED, 1);
+    slab->left_behind = left_behind;
     /* One whose blocks are all out is offered by the first thread that pushes one back. */
-    bool worth_offering = hak_slab_has_blocks(slab);
+    bool worth_offering = left_behind && hak_slab_has_blocks(slab);
     /* release: the next owner's claim acquires all that this one did to the slab */
     atomic_store_explicit(&slab->owner, HAK_OWNER_ABANDONED, memory_order_release);
-    if (worth_offering || slab_remote_count_relaxed(slab))
-        hak_pool_offer(slab);
+    if (worth_offering)
+        hak_pool_offer(slab, HAK_OFFER_RETURNED);
 }
 
 unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most) {
-    hak_slab_check_owner(slab);
+    hak_slab_check_owner(slab, __func__);
     unsigned taken = 0;
     while (taken < most) {
         /* Looked at before it is followed: a block that was written to after it was freed. */
@@ -123,4 +135,44 @@ unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most) {
                           atomic_load_explicit(&slab->used, memory_order_relaxed) + taken,
                           memory_order_relaxed);
     return taken;
+}
+
+/* ---- the mailbox --------------------------------------------------------------------------- */
+
+#define LETTERS 8u /* places of a class: one cache line */
+static struct {
+    _Alignas(HAK_CACHE_LINE) _Atomic(TinySlabMeta *) letters[LETTERS];
+} mailbox[HAK_CLASS_MAX + 1];
+
+bool hak_mailbox_has_room(unsigned class_index) {
+    for (unsigned i = 0; i < LETTERS; i++) /* relaxed: a hint */
+        if (!atomic_load_explicit(&mailbox[class_index].letters[i], memory_order_relaxed))
+            return true;
+    return false;
+}
+
+bool hak_mailbox_post(TinySlabMeta *slab, unsigned class_index) {
+    for (unsigned i = 0; i < LETTERS; i++) {
+        TinySlabMeta *none = NULL;
+        /* relaxed: the letter is a pointer to memory that is always there, and says nothing about
+         * the slab; the claim acquires what the last owner released */
+        if (!atomic_load_explicit(&mailbox[class_index].letters[i], memory_order_relaxed) &&
+            atomic_compare_exchange_strong_explicit(&mailbox[class_index].letters[i], &none, slab,
+                                                    memory_order_relaxed, memory_order_relaxed))
+            return true;
+    }
+    return false;
+}
+
+TinySlabMeta *hak_mailbox_take(unsigned class_index) {
+    for (unsigned i = 0; i < LETTERS; i++) {
+        if (!atomic_load_explicit(&mailbox[class_index].letters[i], memory_order_relaxed))
+            continue;
+        /* relaxed: as in hak_mailbox_post */
+        TinySlabMeta *slab =
+            atomic_exchange_explicit(&mailbox[class_index].letters[i], NULL, memory_order_relaxed);
+        if (slab)
+            return slab;
+    }
+    return NULL;
 }

@@ -12,36 +12,37 @@
 
 #include "slab/slab_freelist_atomic.h"
 
-/* The calling thread's owner word: its heap's address, 0 while it has none. */
-extern _Thread_local uintptr_t hak_self __attribute__((tls_model("initial-exec")));
-
-#ifdef HAKMEM_DEBUG_OWNERSHIP
-void hak_slab_check_owner(const TinySlabMeta *slab);
-#else
-HAK_INLINE void hak_slab_check_owner(const TinySlabMeta *slab) {
-    (void)slab;
-}
-#endif
-
 /* Makes a slab out of 64 KiB that were taken from the pool, owned by the calling thread. */
 void hak_slab_begin(char *base, unsigned class_index);
 
 /* Gives an empty and quiet slab back to the pool; by its owner. */
 void hak_slab_retire(TinySlabMeta *slab);
 
-/* Claims a slab without an owner for the calling thread. False if another was faster, or if there
- * is nothing to claim: leave the slab alone then. */
+/* Claims a slab without an owner for the calling thread. False if it has one, or if another thread
+ * was faster: leave the slab alone then. */
 bool ss_owner_cas(TinySlabMeta *slab);
 
 /* Moves what waits in the remote queue to the freelist; by the owner. `notice_arrived` as for
- * slab_remote_take_all. Returns the number of blocks. */
+ * slab_remote_take_all. Returns the number of blocks. slab_claim_then_drain is its only caller. */
 unsigned ss_remote_drain_to_freelist(TinySlabMeta *slab, bool notice_arrived);
 
-/* Claims, and drains only then: the one way to reuse a slab that isn't the caller's. */
-bool slab_claim_then_drain(TinySlabMeta *slab);
+/* Claims, and drains only then: the one way to reuse a slab. An own slab needs no claim. False:
+ * the slab is not the caller's, and nothing was done. `notice_arrived`, for an own slab only, as
+ * for slab_remote_take_all. */
+bool slab_claim_then_drain(TinySlabMeta *slab, bool notice_arrived);
 
-/* Gives up ownership and offers the slab for adoption; by the owner. */
-void hak_slab_abandon(TinySlabMeta *slab);
+/* Gives up ownership; by the owner, who may have ended (`left_behind`) or only have no use for the
+ * slab. One that was left behind with blocks to give is offered. */
+void hak_slab_abandon(TinySlabMeta *slab, bool left_behind);
+
+/* The mailbox: for each class a few places for slabs that live threads have given up, free for
+ * anyone to claim. A letter may be out of date: its slab claimed by another way, or in another
+ * life. Any thread. */
+bool hak_mailbox_has_room(unsigned class_index);
+/* Posts a slab that was abandoned; false, and nothing was done, when there is no room. */
+bool hak_mailbox_post(TinySlabMeta *slab, unsigned class_index);
+/* Takes a letter out, NULL if there is none; the caller has still to claim the slab. */
+TinySlabMeta *hak_mailbox_take(unsigned class_index);
 
 /* Takes up to `most` blocks into slots[most - 1], slots[most - 2], ...; returns how many. The one
  * that should be used first comes last. By the owner. */
@@ -49,13 +50,14 @@ unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most);
 
 /* Puts a block of an own slab onto its freelist; returns the blocks that are still out. */
 HAK_INLINE unsigned hak_slab_give(TinySlabMeta *slab, void *block) {
-    hak_slab_check_owner(slab);
+    hak_slab_check_owner(slab, __func__);
     /* The last one that was carved goes back to where it came from: its page may not be there yet,
      * and a link written into it would bring it. */
     if (slab->base + slab->bump - slab->block_size == (char *)block)
         slab->bump -= slab->block_size;
     else
         slab_freelist_push_lockfree(slab, block);
+    /* relaxed: as the freelist; others read it only while the slab has no owner */
     unsigned used = atomic_load_explicit(&slab->used, memory_order_relaxed) - 1;
     atomic_store_explicit(&slab->used, used, memory_order_relaxed);
     return used;

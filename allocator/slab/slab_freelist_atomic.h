@@ -1,9 +1,8 @@
 /* The only way to a slab's freelist and to its remote queue.
  *
  * The freelist belongs to the slab's owner: blocks that came home, linked through their first
- * word. It is an atomic so that debug prints and statistics may look at it; since only the owner
- * writes it, and a change of owner goes through `owner` with release and acquire, relaxed loads
- * and stores are enough. No accessor here claims anything: see slab.h for the rules.
+ * word. No accessor here claims anything: see slab.h for the rules, which a build with
+ * HAKMEM_DEBUG_OWNERSHIP=1 checks in each of them.
  *
  * The remote queue takes the blocks that other threads free. It is one 64-bit word:
  *
@@ -20,15 +19,24 @@
 #ifndef SLAB_FREELIST_ATOMIC_H
 #define SLAB_FREELIST_ATOMIC_H
 
-#include "superslab/superslab.h"
+#include "slab/ownership.h"
 
-/* ---- the freelist: owner only -------------------------------------------------------------- */
+/* ---- the freelist: owner only ---------------------------------------------------------------
+ *
+ * Memory order, for all of them: relaxed is enough, since between two owners lies a release (the
+ * old one's store of the owner word, or the pool's fetch-or that frees the slab) and an acquire
+ * (the claim's compare-and-swap, or the pool's that takes it), so that the next owner sees the
+ * freelist as the last one left it (C11 7.17.3, 5.1.2.4: synchronises-with, then happens-before);
+ * and while there is an owner nobody else reads or writes it. Relaxed is also the least there is:
+ * the freelist is an atomic only so that a debug print may look at it. */
 
-/* For printing only: the head's value, stale as soon as it is read. */
+/* For printing only: the head's value, stale as soon as it is read. relaxed: nothing is done with
+ * it. */
 #define SLAB_FREELIST_DEBUG_PTR(slab)                                                              \
     ((void *)atomic_load_explicit(&(slab)->freelist, memory_order_relaxed))
 
-/* The link in a freed block. */
+/* The link in a freed block. Plain: whoever holds the block holds the link; it is handed on with
+ * the remote word's release, or with the ownership of the slab. */
 HAK_INLINE void *slab_block_next(const void *block) {
     return *(void *const *)block;
 }
@@ -36,25 +44,36 @@ HAK_INLINE void slab_block_set_next(void *block, void *next) {
     *(void **)block = next;
 }
 
+/* An empty list for a slab that begins its life, before it has an owner. relaxed: the caller got
+ * the slab from the pool and nobody else knows it; the store of the owner word releases it. */
+HAK_INLINE void slab_freelist_init(TinySlabMeta *slab) {
+    atomic_store_explicit(&slab->freelist, NULL, memory_order_relaxed);
+}
+
 /* relaxed: the caller owns the slab, and wrote the value itself or got it with the ownership. */
 HAK_INLINE void *slab_freelist_load_relaxed(const TinySlabMeta *slab) {
+    hak_slab_check_owner(slab, __func__);
     return atomic_load_explicit(&slab->freelist, memory_order_relaxed);
 }
 
 /* relaxed: nobody else reads it before the owner word is released to them. */
 HAK_INLINE void slab_freelist_store_relaxed(TinySlabMeta *slab, void *head) {
+    hak_slab_check_owner(slab, __func__);
     atomic_store_explicit(&slab->freelist, head, memory_order_relaxed);
 }
 
+/* relaxed: as slab_freelist_load_relaxed. */
 HAK_INLINE bool slab_freelist_is_empty(const TinySlabMeta *slab) {
     return slab_freelist_load_relaxed(slab) == NULL;
 }
 
+/* relaxed: as slab_freelist_load_relaxed. */
 HAK_INLINE bool slab_freelist_is_nonempty(const TinySlabMeta *slab) {
     return slab_freelist_load_relaxed(slab) != NULL;
 }
 
-/* Takes the first block, or NULL; every caller has something to do then. */
+/* Takes the first block, or NULL; every caller has something to do then. relaxed: a load and a
+ * store, not a read-modify-write, since there is no second writer. */
 HAK_INLINE void *slab_freelist_pop_lockfree(TinySlabMeta *slab) {
     void *block = slab_freelist_load_relaxed(slab);
     if (block)
@@ -62,7 +81,7 @@ HAK_INLINE void *slab_freelist_pop_lockfree(TinySlabMeta *slab) {
     return block;
 }
 
-/* Puts a block first. */
+/* Puts a block first. relaxed: as slab_freelist_pop_lockfree. */
 HAK_INLINE void slab_freelist_push_lockfree(TinySlabMeta *slab, void *block) {
     slab_block_set_next(block, slab_freelist_load_relaxed(slab));
     slab_freelist_store_relaxed(slab, block);
@@ -132,6 +151,7 @@ HAK_INLINE uint64_t slab_remote_push_chain(TinySlabMeta *slab, void *first, void
  * acq_rel: acquire for the links that pushers wrote; release, so that a pusher that comes later
  * sees this thread's owner word. */
 HAK_INLINE unsigned slab_remote_take_all(TinySlabMeta *slab, void **chain, bool notice_arrived) {
+    hak_slab_check_owner(slab, __func__);
     uint64_t old = atomic_load_explicit(&slab->remote, memory_order_relaxed);
     uint64_t word;
     do {

@@ -16,7 +16,7 @@
 #define HAK_SUPERSLAB_MAX ((size_t)1 << 20) /* SuperSlabs: 2 TiB */
 #define HAK_HINT_WORDS    (HAK_SUPERSLAB_MAX / 64)
 #define HAK_HINT_SUMMARY  (HAK_HINT_WORDS / 64)
-#define HAK_HINT_SETS     64u
+#define HAK_HINT_SETS     128u
 
 struct hak_hints {
     _Alignas(4096) _Atomic uint64_t words[HAK_HINT_WORDS][HAK_HINT_SETS];

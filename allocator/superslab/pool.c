@@ -18,10 +18,10 @@
 
 /* The sets of hints: SuperSlabs whose longest run of free slabs is of a category, those with dirty
  * slabs, those with a slab of a class that has no owner. */
-#define SET_FREE(category) (category)
-#define SET_DIRTY          CATEGORIES
-#define SET_OFFER(class)   (CATEGORIES + (class)) /* class is 1 or more */
-_Static_assert(SET_OFFER(HAK_CLASS_MAX) < HAK_HINT_SETS, "every set has a column");
+#define SET_FREE(category)     (category)
+#define SET_DIRTY              CATEGORIES
+#define SET_OFFER(class, list) (CATEGORIES - 1 + 2 * (class) + (list)) /* class is 1 or more */
+_Static_assert(SET_OFFER(HAK_CLASS_MAX, 1) < HAK_HINT_SETS, "every set has a column");
 static struct hak_hints hints;
 
 static _Alignas(4096) struct hak_superslab *_Atomic superslabs[HAK_SUPERSLAB_MAX];
@@ -182,29 +182,20 @@ static struct hak_superslab *grow(void) {
 }
 
 struct hak_slab_run hak_pool_take(unsigned count, struct hak_superslab **hint, bool may_grow) {
-    struct hak_slab_run run = {.base = NULL, .zeroed = false};
-    if (*hint) {
+    struct hak_slab_run run = {.base = NULL, .zeroed = false, .grown = false};
+    if (*hint)
         run.base = take_from(*hint, count, &run.zeroed);
-        if (run.base) {
-            hak_count(HAK_COUNT_STAGE0_HINT, 1);
-            return run;
-        }
-    }
-    run.base = take_from_any(count, &run.zeroed, hint);
-    if (run.base) {
-        hak_count(HAK_COUNT_STAGE2_SHARED, 1);
-        return run;
-    }
-    while (may_grow) {
+    if (!run.base)
+        run.base = take_from_any(count, &run.zeroed, hint);
+    while (!run.base && may_grow) {
         struct hak_superslab *ss = grow();
         if (!ss)
             break;
         /* Not yet in a bitmap: nobody else can have taken from it but by its id as a hint. */
         run.base = take_from(ss, count, &run.zeroed);
-        if (!run.base)
-            continue;
-        *hint = ss;
-        break;
+        run.grown = run.base != NULL;
+        if (run.base)
+            *hint = ss;
     }
     return run;
 }
@@ -242,36 +233,44 @@ void hak_pool_give(char *base, unsigned count) {
     hak_hint_set(&hints, SET_DIRTY, ss->id);
 }
 
-void hak_pool_offer(TinySlabMeta *slab) {
+void hak_pool_offer(TinySlabMeta *slab, enum hak_offer list) {
     /* From the metadata's own address: the slab may be anybody's by now. */
     struct hak_superslab *ss = (struct hak_superslab *)((uintptr_t)slab & ~(uintptr_t)4095);
     unsigned class_index = atomic_load_explicit(&slab->class_index, memory_order_relaxed);
-    hak_hint_set(&hints, SET_OFFER(class_index), ss->id);
+    /* relaxed: the bit's release, below, is what shows it to those who find the bit */
+    atomic_store_explicit(&slab->offered[list], true, memory_order_relaxed);
+    hak_hint_set(&hints, SET_OFFER(class_index, list), ss->id);
 }
 
-TinySlabMeta *hak_pool_look_for_offer(unsigned class_index) {
+TinySlabMeta *hak_pool_look_for_offer(unsigned class_index, enum hak_offer list) {
     uint32_t total = hak_pool_superslabs();
     for (;;) {
-        int64_t id = hak_hint_find(&hints, SET_OFFER(class_index), 0, total);
+        int64_t id = hak_hint_find(&hints, SET_OFFER(class_index, list), 0, total);
         if (id < 0)
             return NULL;
         /* Cleared before the slabs are looked at: an offer that comes later sets it again. */
-        hak_hint_clear(&hints, SET_OFFER(class_index), (uint32_t)id);
+        hak_hint_clear(&hints, SET_OFFER(class_index, list), (uint32_t)id);
         struct hak_superslab *ss = superslab_at(id);
         TinySlabMeta *found = NULL;
         for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS - 1; i++) {
             TinySlabMeta *slab = &ss->slabs[i];
-            if (atomic_load_explicit(&slab->owner, memory_order_acquire) != HAK_OWNER_ABANDONED ||
+            /* relaxed: the claim that follows decides; nothing of the slab is used before */
+            if (!atomic_load_explicit(&slab->offered[list], memory_order_relaxed) ||
+                atomic_load_explicit(&slab->owner, memory_order_relaxed) != HAK_OWNER_ABANDONED ||
                 atomic_load_explicit(&slab->class_index, memory_order_relaxed) != class_index)
                 continue;
             if (found) { /* there is one more: others should find it */
-                hak_hint_set(&hints, SET_OFFER(class_index), (uint32_t)id);
+                hak_hint_set(&hints, SET_OFFER(class_index, list), (uint32_t)id);
                 break;
             }
             found = slab;
         }
-        if (found)
+        if (found) {
+            /* Whoever leaves it again with blocks to give offers it again: so every search ends,
+             * even among many that have none. */
+            atomic_store_explicit(&found->offered[list], false, memory_order_relaxed);
             return found;
+        }
     }
 }
 

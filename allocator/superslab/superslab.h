@@ -33,14 +33,16 @@ typedef struct TinySlabMeta {
     _Atomic uint32_t used;         /* blocks that are out: with the program, in magazines, in
                                       the depot, or in the remote queue */
     bool exhausted;                /* which of the two lists it is in */
-    char unused_owner[15];
+    bool left_behind;              /* its last owner ended, and didn't just give it up */
+    char unused_owner[14];
 
     /* -- the others' cache line -- */
     _Atomic uintptr_t owner;           /* HAK_OWNER_NONE, HAK_OWNER_ABANDONED, or a thread heap */
     _Atomic uint64_t remote;           /* the remote queue: see slab_freelist_atomic.h */
     struct TinySlabMeta *pending_next; /* in the owner's list of slabs with a remote queue */
     _Atomic uint32_t class_index;      /* size class; in the first slab of a span, its slabs */
-    char unused_others[36];
+    _Atomic bool offered[2];           /* by enum hak_offer: it is in that list; a hint */
+    char unused_others[34];
 } TinySlabMeta;
 
 _Static_assert(sizeof(TinySlabMeta) == 2 * HAK_CACHE_LINE, "a slab's metadata is two cache lines");
@@ -78,6 +80,7 @@ HAK_INLINE TinySlabMeta *hak_slab_meta_of(const void *address) {
 struct hak_slab_run {
     char *base;  /* NULL: no memory, errno is ENOMEM */
     bool zeroed; /* the pages read as zeros */
+    bool grown;  /* it is the first of a new SuperSlab */
 };
 
 /* Takes `count` (1 to 31) neighbouring free slabs. `hint`, a SuperSlab or NULL, is tried first and
@@ -92,11 +95,14 @@ void hak_pool_give(char *base, unsigned count);
  * not all of them are free. */
 bool hak_pool_extend(char *base, unsigned count, unsigned wanted);
 
-/* Lists of slabs without an owner, by class: a member is a SuperSlab that may have one. */
-void hak_pool_offer(TinySlabMeta *slab);
-/* A slab of the class that has no owner; NULL if none is found. The caller has still to claim it,
- * and calls again if that fails. */
-TinySlabMeta *hak_pool_look_for_offer(unsigned class_index);
+/* Lists of slabs without an owner and with blocks to give, two for each class: those that had
+ * blocks when their owner gave them up, and those that were exhausted then, and to which blocks
+ * came home since. A member is a SuperSlab that may have one. */
+enum hak_offer { HAK_OFFER_RETURNED, HAK_OFFER_CAME_HOME };
+void hak_pool_offer(TinySlabMeta *slab, enum hak_offer list);
+/* A slab of the class that was offered and has no owner; NULL if none is found. Ends the offer. The
+ * caller has still to claim it, and calls again if that fails. */
+TinySlabMeta *hak_pool_look_for_offer(unsigned class_index, enum hak_offer list);
 
 /* Gives the pages of slabs that have been free for `delay` ms back to the system; looks at no
  * more than `most` SuperSlabs. */

@@ -24,11 +24,11 @@ static TinySlabMeta *make_slab(void) {
     return hak_slab_meta_of(run.base);
 }
 
-#define AS(owner, statement)                                                                       \
+#define AS(owner, ...)                                                                             \
     do {                                                                                           \
         uintptr_t kept_self = hak_self;                                                            \
         hak_self = (owner);                                                                        \
-        statement;                                                                                 \
+        __VA_ARGS__;                                                                               \
         hak_self = kept_self;                                                                      \
     } while (0)
 
@@ -48,7 +48,7 @@ static void gives_out_every_block_once(void **state) {
     /* The lowest address is used first: it comes last. */
     for (unsigned i = 0; i < BLOCKS; i++)
         assert_ptr_equal(blocks[BLOCKS - i], slab->base + i * 64);
-    assert_false(hak_slab_has_blocks(slab));
+    AS(OWNER_A, assert_false(hak_slab_has_blocks(slab)));
     for (unsigned i = 1; i <= BLOCKS; i++) {
         unsigned left;
         AS(OWNER_A, left = hak_slab_give(slab, blocks[i]));
@@ -79,7 +79,7 @@ static void remote_queue_keeps_count_and_order(void **state) {
     assert_int_equal(n, 3);
     assert_int_equal(atomic_load(&slab->used), 3);
     assert_false(slab_remote_is_quiet(slab)); /* the notice is still out */
-    assert_ptr_equal(slab_freelist_load_relaxed(slab), b[1]);
+    AS(OWNER_A, assert_ptr_equal(slab_freelist_load_relaxed(slab), b[1]));
     assert_ptr_equal(slab_block_next(b[1]), b[2]);
     assert_ptr_equal(slab_block_next(b[2]), b[0]);
     assert_null(slab_block_next(b[0]));
@@ -89,10 +89,12 @@ static void remote_queue_keeps_count_and_order(void **state) {
     AS(OWNER_A, n = ss_remote_drain_to_freelist(slab, true));
     assert_int_equal(n, 1);
     assert_true(slab_remote_is_quiet(slab));
-    assert_ptr_equal(slab_freelist_pop_lockfree(slab), b[3]);
-    assert_ptr_equal(slab_freelist_pop_lockfree(slab), b[1]);
-    slab_freelist_push_lockfree(slab, b[1]);
-    slab_freelist_push_lockfree(slab, b[3]);
+    AS(OWNER_A, {
+        assert_ptr_equal(slab_freelist_pop_lockfree(slab), b[3]);
+        assert_ptr_equal(slab_freelist_pop_lockfree(slab), b[1]);
+        slab_freelist_push_lockfree(slab, b[1]);
+        slab_freelist_push_lockfree(slab, b[3]);
+    });
     AS(OWNER_A, hak_slab_give(slab, b[4]));
     AS(OWNER_A, hak_slab_give(slab, b[5]));
     assert_int_equal(atomic_load(&slab->used), 0);
@@ -126,18 +128,18 @@ static void only_an_abandoned_slab_can_be_claimed(void **state) {
     AS(OWNER_A, hak_slab_take(slab, b, 2));
     slab_remote_push_chain(slab, b[0], b[0], 1);
     bool won;
-    AS(OWNER_B, won = slab_claim_then_drain(slab));
+    AS(OWNER_B, won = slab_claim_then_drain(slab, false));
     assert_false(won);
     assert_int_equal(slab_remote_count_relaxed(slab), 1); /* and nothing was drained */
-    AS(OWNER_A, hak_slab_abandon(slab));
-    assert_ptr_equal(hak_pool_look_for_offer(CLASS), slab);
-    AS(OWNER_B, won = slab_claim_then_drain(slab));
+    AS(OWNER_A, hak_slab_abandon(slab, true));
+    assert_ptr_equal(hak_pool_look_for_offer(CLASS, HAK_OFFER_RETURNED), slab);
+    AS(OWNER_B, won = slab_claim_then_drain(slab, false));
     assert_true(won);
     assert_int_equal(slab_remote_count_relaxed(slab), 0);
     assert_int_equal(atomic_load(&slab->used), 1);
     AS(OWNER_A, won = ss_owner_cas(slab));
     assert_false(won);
-    assert_null(hak_pool_look_for_offer(CLASS));
+    assert_null(hak_pool_look_for_offer(CLASS, HAK_OFFER_RETURNED));
     AS(OWNER_B, hak_slab_give(slab, b[1]));
     AS(OWNER_B, ss_remote_drain_to_freelist(slab, true));
     AS(OWNER_B, hak_slab_retire(slab));
