@@ -159,12 +159,17 @@ static void slab_emptied(struct hak_heap *heap, TinySlabMeta *slab) {
     hak_slab_retire(gone);
 }
 
-/* Gives a slab up to the class's mailbox, and keeps it on the bench: this thread has more of its
- * kind than it needs, others may have too few. */
+/* Gives a slab that is half free up to the class's mailbox, and keeps it on the bench: this thread
+ * has more of its kind than it needs, others may have too few. Not the one in use: the next then.
+ */
 static void return_surplus(struct hak_heap *heap, TinySlabMeta *slab) {
     unsigned class_index = class_of(slab);
     struct hak_heap_class *class = &heap->classes[class_index];
-    if (slab == class->partial || slab == heap->kept || !hak_mailbox_has_room(class_index))
+    if (slab == class->partial)
+        slab = slab->next;
+    unsigned used = atomic_load_explicit(&slab->used, memory_order_relaxed);
+    if (2 * used * slab->block_size > slab->limit || slab == heap->kept ||
+        !hak_mailbox_has_room(class_index) || hak_heaps_in_use() == 1)
         return;
     unlink_slab(heap, slab);
     if (class->bench)
@@ -184,8 +189,7 @@ static void blocks_came_home(struct hak_heap *heap, TinySlabMeta *slab, unsigned
     }
     if (used == 0)
         slab_emptied(heap, slab);
-    else if (HAK_UNLIKELY(heap->classes[class_of(slab)].partials > PARTIALS_KEPT) &&
-             2 * used * slab->block_size <= slab->limit && hak_heaps_in_use() > 1)
+    else if (HAK_UNLIKELY(heap->classes[class_of(slab)].partials > PARTIALS_KEPT))
         return_surplus(heap, slab);
 }
 
