@@ -44,14 +44,16 @@ static void *small_new(unsigned class_index, size_t size) {
         hak_thread.top[class_index] = top - 1;
     else
         block = hak_heap_refill(class_index);
-    if (block)
+    if (block) {
         hak_unpoison(block, size);
+        hak_guard_out(block, size, class_index);
+    }
     return block;
 }
 
 HAK_NOINLINE void *hak_malloc_slow(size_t size) {
-    if (HAK_LIKELY(size <= HAK_SMALL_MAX))
-        return small_new(hak_size_class(size), size);
+    if (HAK_LIKELY(size <= HAK_SMALL_MAX - HAK_GUARD_BYTES))
+        return small_new(hak_size_class(size + HAK_GUARD_BYTES), size);
     return large_new(size, HAK_MIN_ALIGN, false);
 }
 
@@ -96,6 +98,7 @@ HAK_NOINLINE void hak_free_slow(void *block) {
     unsigned kind = hak_page_map_get(block);
     int kept = errno;
     if (HAK_LIKELY(kind - 1 < HAK_CLASS_MAX)) {
+        hak_guard_home(block, kind);
         hak_poison(block, hak_class_size[kind]);
         hak_heap_overflow(block, kind);
         errno = kept;
@@ -111,13 +114,23 @@ HAK_NOINLINE void hak_free_slow(void *block) {
     errno = kept;
 }
 
+/* Bytes of a small block that the program may use. */
+static size_t small_usable(const void *block, unsigned class_index) {
+#ifdef HAKMEM_GUARD
+    return hak_guard_size(block, class_index);
+#else
+    (void)block;
+    return hak_class_size[class_index];
+#endif
+}
+
 size_t hak_malloc_usable_size(void *block) {
     if (!block)
         return 0;
     unsigned kind = hak_page_map_get(block);
     if (HAK_LIKELY(kind - 1 < HAK_CLASS_MAX)) {
         hak_unpoison(block, hak_class_size[kind]); /* who asks may use it all */
-        return hak_class_size[kind];
+        return small_usable(block, kind);
     }
     if (kind == HAK_KIND_NONE)
         return foreign_usable(block);
@@ -134,7 +147,7 @@ void *hak_calloc(size_t count, size_t size) {
         errno = ENOMEM;
         return NULL;
     }
-    if (bytes > HAK_SMALL_MAX)
+    if (bytes > HAK_SMALL_MAX - HAK_GUARD_BYTES)
         return large_new(bytes, HAK_MIN_ALIGN, true);
     void *block = hak_malloc_fast(bytes);
     if (HAK_LIKELY(block != NULL))
@@ -152,9 +165,10 @@ void *hak_realloc(void *block, size_t size) {
     unsigned kind = hak_page_map_get(block);
     size_t usable;
     if (HAK_LIKELY(kind - 1 < HAK_CLASS_MAX)) {
-        usable = hak_class_size[kind];
-        /* Shrinking a small block by moving it would cost more than it saves. */
-        if (size <= usable && (size > usable / 2 || usable <= 128)) {
+        usable = small_usable(block, kind);
+        /* Shrinking a small block by moving it would cost more than it saves; with guards every
+         * one moves, so that who still uses the old block is found. */
+        if (!HAK_GUARD_BYTES && size <= usable && (size > usable / 2 || usable <= 128)) {
             hak_poison(block, usable);
             hak_unpoison(block, size);
             return block;
@@ -198,7 +212,7 @@ static void *aligned_new(size_t alignment, size_t size) {
     if (alignment <= HAK_MIN_ALIGN)
         return hak_malloc(size);
     if (size <= HAK_SMALL_MAX && alignment <= HAK_SMALL_MAX) {
-        size_t rounded = hak_round_up(size ? size : 1, alignment);
+        size_t rounded = hak_round_up((size ? size : 1) + HAK_GUARD_BYTES, alignment);
         if (rounded <= HAK_SMALL_MAX) {
             unsigned class_index = hak_size_class(rounded);
             while (class_index <= HAK_CLASS_MAX && hak_class_size[class_index] % alignment)

@@ -2,6 +2,7 @@
 #include "slab/slab.h"
 #include "base/counters.h"
 #include "base/diag.h"
+#include "base/guard.h"
 #include "base/poison.h"
 #include "base/size_class.h"
 #include "page_map/page_map.h"
@@ -24,9 +25,40 @@ void hak_slab_check_owner(const TinySlabMeta *slab, const char *where) {
 }
 #endif
 
+/* In a guard build: every link leads to a block of the slab that was once carved, and those on the
+ * list and those that are out are all that were. At most a slab's blocks: 4,096. */
+#ifdef HAKMEM_GUARD
+static void validate(const TinySlabMeta *slab) {
+    uint32_t carved = slab->bump / slab->block_size;
+    uint32_t used = atomic_load_explicit(&slab->used, memory_order_relaxed);
+    uint32_t listed = 0;
+    for (const char *block = slab_freelist_load_relaxed(slab); block;
+         block = slab_block_next(block)) {
+        size_t offset = (size_t)(block - slab->base);
+        if (offset >= slab->bump || offset % slab->block_size)
+            hak_fatal("hakmem: the free list of slab %p (blocks of %u bytes) leads to %p, which is "
+                      "none of its blocks\n",
+                      (void *)slab->base, (unsigned long)slab->block_size, (const void *)block);
+        if (++listed > carved)
+            hak_fatal("hakmem: the free list of slab %p (blocks of %u bytes) has a cycle\n",
+                      (void *)slab->base, (unsigned long)slab->block_size);
+    }
+    if (listed + used != carved)
+        hak_fatal("hakmem: slab %p: %u blocks on its free list and %u out are not the %u that it "
+                  "ever gave\n",
+                  (void *)slab->base, (unsigned long)listed, (unsigned long)used,
+                  (unsigned long)carved);
+}
+#else
+static void validate(const TinySlabMeta *slab) {
+    (void)slab;
+}
+#endif
+
 void hak_slab_begin(char *base, unsigned class_index) {
     TinySlabMeta *slab = hak_slab_meta_of(base);
     uint32_t size = hak_class_size[class_index];
+    hak_guard_new_slab(base);
     hak_poison(base, HAK_SLAB_SIZE);
     slab_freelist_init(slab);
     slab->base = base;
@@ -87,6 +119,7 @@ unsigned ss_remote_drain_to_freelist(TinySlabMeta *slab, bool notice_arrived) {
             "hakmem: more blocks of %u bytes came home to slab %p than were out: a double free\n",
             (unsigned long)slab->block_size, (void *)slab->base);
     atomic_store_explicit(&slab->used, used - count, memory_order_relaxed);
+    validate(slab);
     return count;
 }
 
@@ -111,6 +144,7 @@ void hak_slab_abandon(TinySlabMeta *slab, bool left_behind) {
 
 unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most) {
     hak_slab_check_owner(slab, __func__);
+    validate(slab);
     unsigned taken = 0;
     while (taken < most) {
         /* Looked at before it is followed: a block that was written to after it was freed. */

@@ -1,0 +1,93 @@
+/* Writing and checking the trailers of the guard build. */
+#include "base/guard.h"
+
+#ifdef HAKMEM_GUARD
+#include "base/diag.h"
+#include "base/size_class.h"
+
+#include <string.h>
+
+#define CANARY 0xCAu /* from the end of what was asked for to the trailer */
+#define FREED  0xDFu /* all of a block that is home; a link may stand in its first word */
+#define LINK   sizeof(void *)
+
+/* States are mixed with the address: a copied trailer is no valid one. */
+#define STATE_OUT  0x6f75746f75746f75u
+#define STATE_HOME 0x686f6d65686f6d65u
+
+struct trailer {
+    uint64_t size, state;
+};
+
+static struct trailer *trailer_of(const void *block, unsigned class_index) {
+    return (struct trailer *)((uintptr_t)block + hak_class_size[class_index] -
+                              sizeof(struct trailer));
+}
+
+static size_t room_of(unsigned class_index) {
+    return hak_class_size[class_index] - sizeof(struct trailer);
+}
+
+/* The first of bytes[from] to bytes[to - 1] that isn't `value`; `to` if there is none. */
+static size_t first_other(const unsigned char *bytes, size_t from, size_t to, unsigned value) {
+    while (from < to && bytes[from] == value)
+        from++;
+    return from;
+}
+
+void hak_guard_out(void *block, size_t size, unsigned class_index) {
+    struct trailer *trailer = trailer_of(block, class_index);
+    unsigned char *bytes = block;
+    size_t room = room_of(class_index);
+    uint64_t mix = (uintptr_t)block;
+    if (trailer->state == (STATE_OUT ^ mix))
+        hak_fatal("hakmem: block %p of %u bytes is handed out twice\n", block,
+                  (unsigned long)(trailer->size ^ mix));
+    if (trailer->state == (STATE_HOME ^ mix)) {
+        size_t at = first_other(bytes, LINK, room, FREED);
+        if (at < room)
+            hak_fatal("hakmem: block %p was written to after it was freed, at byte %u\n", block,
+                      (unsigned long)at);
+    } else if (trailer->state) {
+        hak_fatal("hakmem: free block %p of class %u has lost its trailer: something was written "
+                  "beyond the end of its neighbour, or after it was freed\n",
+                  block, (unsigned long)hak_class_size[class_index]);
+    }
+    memset(bytes + size, CANARY, room - size);
+    trailer->size = size ^ mix;
+    trailer->state = STATE_OUT ^ mix;
+}
+
+void hak_guard_home(void *block, unsigned class_index) {
+    if (((uintptr_t)block & (HAK_SLAB_SIZE - 1)) % hak_class_size[class_index])
+        hak_fatal("hakmem: free(): invalid pointer %p: it points into a block of %u bytes, not at "
+                  "its start\n",
+                  block, (unsigned long)hak_class_size[class_index]);
+    struct trailer *trailer = trailer_of(block, class_index);
+    unsigned char *bytes = block;
+    size_t room = room_of(class_index);
+    uint64_t mix = (uintptr_t)block;
+    size_t size = trailer->size ^ mix;
+    if (trailer->state == (STATE_HOME ^ mix))
+        hak_fatal("hakmem: free(): double free of block %p of %u bytes\n", block,
+                  (unsigned long)size);
+    if (trailer->state == 0)
+        hak_fatal("hakmem: free(): block %p was never handed out\n", block);
+    size_t end = trailer->state == (STATE_OUT ^ mix) && size <= room
+                     ? first_other(bytes, size, room, CANARY)
+                     : room;
+    if (trailer->state != (STATE_OUT ^ mix) || size > room || end < room)
+        hak_fatal("hakmem: free(): block %p was written to beyond its end, at byte %u\n", block,
+                  (unsigned long)end);
+    memset(bytes, FREED, room);
+    trailer->state = STATE_HOME ^ mix;
+}
+
+size_t hak_guard_size(const void *block, unsigned class_index) {
+    return trailer_of(block, class_index)->size ^ (uintptr_t)block;
+}
+
+void hak_guard_new_slab(char *base) {
+    memset(base, 0, HAK_SLAB_SIZE);
+}
+#endif
