@@ -2,11 +2,13 @@
 #include "wl_driver.h"
 
 #include "wl_clock.h"
+#include "wl_crash.h"
 #include "wl_fail.h"
 #include "wl_process.h"
 
 void wl_driver_start(const char *workload) {
     wl_set_program(workload);
+    wl_crash_install();
     wl_process_open();
     wl_ticks_start();
 }

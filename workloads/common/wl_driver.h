@@ -16,6 +16,7 @@ enum { WL_THREADS_MOST = 4096, WL_SECONDS_MOST_MS = 86400000, WL_DEFAULT_SEED = 
 
 typedef struct {
     uint64_t seed;
+    double progress; /* seconds between two lines; 0: none */
     bool json, latency, check, none;
 } wl_common;
 
@@ -32,6 +33,14 @@ typedef struct {
          .help = "one JSON object instead of the table",                                           \
          .kind = WL_ARG_FLAG,                                                                      \
          .target = &(c).json,                                                                      \
+         .unused = true},                                                                          \
+        {.name = "progress",                                                                       \
+         .value = "S",                                                                             \
+         .help = "a line on standard error so often: time, operations, allocator's counters",      \
+         .kind = WL_ARG_SECONDS,                                                                   \
+         .target = &(c).progress,                                                                  \
+         .min = WL_PROGRESS_LEAST_MS,                                                              \
+         .max = WL_SECONDS_MOST_MS,                                                                \
          .unused = true},                                                                          \
         {.name = "latency",                                                                        \
          .help = "sample the time of single malloc and free calls",                                \
@@ -115,15 +124,15 @@ typedef struct {
     const char *note;          /* a line for the table; NULL: none */
 } wl_result;
 
-/* First call of every main(): name, clock, files. */
+/* First call of every main(): name, clock, files, crashes. */
 void wl_driver_start(const char *workload);
 
 /* The phase between two marks of the run. */
 wl_phase wl_phase_between(const wl_run *run, const char *name, wl_mark from, wl_mark to,
                           uint64_t operations);
 
-/* Prints the table or the JSON object and returns the exit status. Call when every thread has
- * ended and everything was freed. */
+/* Prints the last line of --progress, and the table or the JSON object; returns the exit status.
+ * Call when every thread has ended and everything was freed. */
 int wl_report(const wl_result *result);
 
 #endif

@@ -13,8 +13,9 @@
 
 const char *const wl_part_names[WL_PARTS] = {"malloc", "calloc", "realloc", "free"};
 
-/* In a program that holds hakmem itself the linker does not export it; then this finds it. */
+/* In a program that holds hakmem itself the linker does not export them; then this finds them. */
 extern const char *hak_version(void) __attribute__((weak));
+extern int hak_stats_get(const char *name, uint64_t *value) __attribute__((weak));
 
 /* ---- the object that an address lies in --------------------------------------------------------
  */
@@ -97,6 +98,7 @@ static void resolve_path(const search *object, char *path) {
 typedef union {
     void *object;
     const char *(*text)(void);
+    int (*stats)(const char *name, uint64_t *value);
     int (*number)(void);
     const char *(*gperftools)(int *major, int *minor, const char **patch);
     int (*control)(const char *name, void *old, size_t *old_size, void *fresh, size_t fresh_size);
@@ -113,6 +115,15 @@ static symbol own_symbol(void *handle, const search *object, const char *name) {
     if (!where.found || where.base != object->base)
         found.object = NULL;
     return found;
+}
+
+/* The same for a function that the program's own linker may have bound instead. */
+static symbol own_symbol_or(void *handle, const search *object, const char *name, symbol linked) {
+    symbol found = own_symbol(handle, object, name);
+    if (found.object != NULL || linked.object == NULL)
+        return found;
+    search where = object_of(linked.object, NULL);
+    return where.found && where.base == object->base ? linked : found;
 }
 
 static void set_version(wl_provider *provider, const char *text) {
@@ -162,13 +173,7 @@ static const char *recognise(wl_provider *provider, void *handle, const search *
                                          "TCMalloc_Internal_GetStats", NULL};
     static const char *const sanitizers[] = {"__asan_init", "__tsan_init",   "__msan_init",
                                              "__lsan_init", "__hwasan_init", NULL};
-    symbol is = own_symbol(handle, object, "hak_version");
-    if (is.object == NULL && hak_version != NULL) {
-        symbol linked = {.text = hak_version};
-        search where = object_of(linked.object, NULL);
-        if (where.found && where.base == object->base)
-            is = linked;
-    }
+    symbol is = own_symbol_or(handle, object, "hak_version", (symbol){.text = hak_version});
     if (is.object != NULL) {
         set_version(provider, is.text());
         return "hakmem";
@@ -223,6 +228,22 @@ static const void *bound_address(int part) {
     return bound.object;
 }
 
+static void *open_object(const search *object) {
+    return dlopen(object->is_program ? NULL : object->loaded_as, RTLD_LAZY | RTLD_NOLOAD);
+}
+
+int (*wl_provider_stats(void))(const char *name, uint64_t *value) {
+    search object = object_of(bound_address(WL_PART_MALLOC), NULL);
+    if (!object.found)
+        return NULL;
+    void *handle = open_object(&object);
+    symbol found =
+        own_symbol_or(handle, &object, "hak_stats_get", (symbol){.stats = hak_stats_get});
+    if (handle != NULL)
+        dlclose(handle); /* the object that serves malloc stays */
+    return found.stats;
+}
+
 const wl_provider *wl_provider_find(void) {
     static wl_provider provider;
     search first = {0};
@@ -242,7 +263,7 @@ const wl_provider *wl_provider_find(void) {
             provider.complete = false;
     }
     if (first.found) {
-        void *handle = dlopen(first.is_program ? NULL : first.loaded_as, RTLD_LAZY | RTLD_NOLOAD);
+        void *handle = open_object(&first);
         provider.name = recognise(&provider, handle, &first);
         if (handle != NULL)
             dlclose(handle);

@@ -4,6 +4,7 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 enum { WL_BUILD_ID_MOST = 64, WL_VERSION_MOST = 256 };
 
@@ -23,8 +24,14 @@ typedef struct {
 /*
  * Finds the loaded object that each of malloc, calloc, realloc and free is bound to, and recognises
  * the allocator by the functions that the object with malloc exports. The answer is kept in static
- * memory. The main thread alone, after the run: the linker may allocate.
+ * memory. The main thread alone, before or after the run: the linker may allocate.
  */
 const wl_provider *wl_provider_find(void);
+
+/*
+ * The function by which the allocator that serves malloc tells its counters (hakmem's
+ * hak_stats_get), NULL where it has none. It stays valid. The main thread alone, as above.
+ */
+int (*wl_provider_stats(void))(const char *name, uint64_t *value);
 
 #endif

@@ -65,6 +65,7 @@ static wl_summary summarise(const wl_result *result) {
 
 int wl_report(const wl_result *result) {
     wl_summary summary = summarise(result);
+    wl_progress_last(&result->run->progress, summary.wall_seconds, summary.operations);
     wl_text text = wl_text_new();
     if (result->common->json)
         wl_write_json(&summary, &text);

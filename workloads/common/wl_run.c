@@ -71,10 +71,15 @@ void wl_run_pass(wl_run *run) {
         add_rss_sample(run, now.wall_ns, now.rss_bytes);
         if (mark == WL_MARK_FILLED && run->seconds > 0)
             run->deadline_ns = now.wall_ns + (int64_t)(run->seconds * 1e9);
+        if (mark == WL_MARK_FILLED)
+            wl_progress_begin(&run->progress, run->marks[WL_MARK_START].wall_ns, now.wall_ns,
+                              run->deadline_ns);
         run->passed = mark + 1;
         atomic_store_explicit(&run->passed_hint, mark + 1, memory_order_release);
         check(pthread_cond_broadcast(&run->changed), "pthread_cond_broadcast");
         check(pthread_mutex_unlock(&run->lock), "pthread_mutex_unlock");
+        if (mark == WL_MARK_STEADY)
+            wl_progress_end(&run->progress);
         return;
     }
     check(pthread_mutex_unlock(&run->lock), "pthread_mutex_unlock");
@@ -112,6 +117,7 @@ void wl_run_supervise(wl_run *run) {
         }
     }
     check(pthread_mutex_unlock(&run->lock), "pthread_mutex_unlock");
+    wl_progress_stop(&run->progress);
 }
 
 void wl_run_rss_halves(const wl_run *run, uint64_t halves[2]) {

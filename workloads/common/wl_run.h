@@ -17,6 +17,7 @@
 
 #include "wl_clock.h"
 #include "wl_process.h"
+#include "wl_progress.h"
 
 typedef enum { WL_MARK_START, WL_MARK_FILLED, WL_MARK_STEADY, WL_MARK_DRAINED, WL_MARKS } wl_mark;
 
@@ -31,7 +32,7 @@ typedef struct {
 } wl_rss_sample;
 
 typedef struct {
-    pthread_mutex_t lock; /* guards all below but `stop` and `passed_hint` */
+    pthread_mutex_t lock; /* guards all below but `stop`, `passed_hint` and `progress` */
     pthread_cond_t changed;
     double seconds;        /* of the steady part; 0: no limit */
     int64_t deadline_ns;   /* set when FILLED is passed, before any thread goes on; or INT64_MAX */
@@ -43,6 +44,7 @@ typedef struct {
     wl_rss_sample rss[WL_RSS_SAMPLES]; /* the memory's course; halved and thinned when full */
     unsigned rss_count;
     int64_t rss_interval_ns;
+    wl_progress progress;    /* has a lock of its own; wl_progress_start may follow wl_run_init */
     atomic_uint passed_hint; /* copy of `passed`, to wait a moment without the lock */
     atomic_bool stop;        /* the time is over: finish the steady part */
 } wl_run;
@@ -70,7 +72,7 @@ static inline bool wl_run_look(wl_run *run, unsigned *looks) {
 }
 
 /* The main thread, after it started the others: samples the resident size, sets `stop` when the
- * time is over, returns when DRAINED was passed. */
+ * time is over, returns when DRAINED was passed and the lines of --progress have ended. */
 void wl_run_supervise(wl_run *run);
 
 /* The greatest resident size seen in the first and in the second half of the run's time. */

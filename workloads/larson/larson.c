@@ -43,7 +43,9 @@ struct larson_slot {
     uint64_t checksum;
     wl_block_user user;
     wl_sampler sampler;
-    uint64_t left; /* replacements still to be made; UINT64_MAX where time ends the run */
+    wl_count count;
+    unsigned looks; /* at the time; a thread of few rounds alone would never come to the clock */
+    uint64_t left;  /* replacements still to be made; UINT64_MAX where time ends the run */
     uint64_t handovers;
     int64_t handover_start_ns;
     pthread_t thread; /* the one before this, then the last */
@@ -134,8 +136,7 @@ static const struct {
 static bool replace_rounds(larson_slot *slot, uint64_t rounds, uint64_t *made) {
     larson *test = slot->test;
     uint64_t count = rounds * test->options.chunks; /* at most 10^17 */
-    unsigned looks = 0;
-    while (count > 0 && slot->left > 0 && !wl_run_look(&test->run, &looks)) {
+    while (count > 0 && slot->left > 0 && !wl_run_look(&test->run, &slot->looks)) {
         uint64_t burst = count < test->burst ? count : test->burst;
         if (burst > slot->left)
             burst = slot->left;
@@ -143,6 +144,7 @@ static bool replace_rounds(larson_slot *slot, uint64_t rounds, uint64_t *made) {
                     &slot->sampler);
         count -= burst;
         *made += burst;
+        wl_count_add(&slot->count, 2 * burst);
         if (slot->left != UINT64_MAX)
             slot->left -= burst;
     }
@@ -188,6 +190,7 @@ static void *serve(void *data) {
     if (slot->handovers == 0) {
         wl_run_pass(&test->run); /* START */
         loops[test->mode].fill(slot);
+        wl_count_add(&slot->count, test->options.chunks);
         wl_run_pass(&test->run); /* FILLED */
     } else {
         over = take_over(slot);
@@ -246,6 +249,8 @@ static void prepare(larson *test) {
     }
     wl_run_init(&test->run, (unsigned)options->threads,
                 options->operations > 0 ? 0 : options->seconds);
+    wl_progress_start(&test->run.progress, options->common.progress, &test->slots[0].count,
+                      sizeof test->slots[0], options->threads);
 }
 
 /*

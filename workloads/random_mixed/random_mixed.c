@@ -24,6 +24,7 @@ typedef struct {
 typedef struct {
     mixed_options options;
     wl_sizes table; /* no cells where sizes are uniform */
+    uint64_t burst; /* calls between two that count them */
     int mode;
     wl_run run;
 } mixed;
@@ -38,6 +39,7 @@ typedef struct {
     uint64_t checksum;
     wl_block_user user;
     wl_sampler sampler;
+    wl_count count;
     uint64_t filled, drained; /* calls in these phases */
     pthread_t thread;
 } mixed_thread;
@@ -147,8 +149,14 @@ static void *serve(void *data) {
     wl_run_pass(&test->run); /* START */
     loops[test->mode].fill(self);
     wl_run_pass(&test->run); /* FILLED */
-    wl_run_loop(loops[test->mode].churn, loops[test->mode].churn_timed, self,
-                test->options.operations, &self->sampler);
+    wl_count_add(&self->count, self->filled);
+    for (uint64_t left = test->options.operations; left > 0;) {
+        const uint64_t burst = left < test->burst ? left : test->burst;
+        wl_run_loop(loops[test->mode].churn, loops[test->mode].churn_timed, self, burst,
+                    &self->sampler);
+        wl_count_add(&self->count, burst);
+        left -= burst;
+    }
     wl_run_pass(&test->run); /* STEADY */
     loops[test->mode].drain(self);
     wl_run_pass(&test->run); /* DRAINED */
@@ -162,6 +170,7 @@ static mixed_thread *prepare(mixed *test) {
     snprintf(what, sizeof what, "--slots %" PRIu64 " for each of --threads %" PRIu64,
              options->slots, options->threads);
     test->mode = wl_mode_of(&options->common);
+    test->burst = 16 * wl_burst_length(options->size);
     void **blocks = wl_map_table(entries, sizeof *blocks, 1, what);
     wl_tag *tags = options->common.check ? wl_map_table(entries, sizeof *tags, 1, what) : NULL;
     wl_latency *latencies =
@@ -187,6 +196,8 @@ static mixed_thread *prepare(mixed *test) {
             .sampler = wl_sampler_new(options->common.latency, options->common.seed, i),
         };
     wl_run_init(&test->run, (unsigned)options->threads, 0);
+    wl_progress_start(&test->run.progress, options->common.progress, &threads[0].count,
+                      sizeof threads[0], options->threads);
     return threads;
 }
 

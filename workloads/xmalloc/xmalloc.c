@@ -49,6 +49,7 @@ typedef struct {
     uint64_t checksum;
     wl_block_user user;
     wl_sampler sampler;
+    wl_count counted;
     unsigned looks; /* at the time */
     uint64_t left;  /* blocks still to be allocated; UINT64_MAX where time ends the run */
     uint64_t filled, exchanged, drained; /* calls in each phase */
@@ -131,6 +132,7 @@ static uint64_t pass_a_batch_on(xmalloc_thread *self, bool timed) {
         else
             loops[test->mode].allocate(self, burst);
         count += burst;
+        wl_count_add(&self->counted, burst);
     }
     if (count > 0)
         self->current = ring_put(&test->ring, self->current);
@@ -165,6 +167,7 @@ static uint64_t free_a_batch(xmalloc_thread *self, bool timed) {
                     &self->sampler);
     else
         loops[test->mode].release(self, count);
+    wl_count_add(&self->counted, count);
     return count;
 }
 
@@ -245,6 +248,8 @@ static xmalloc_thread *prepare(xmalloc *test) {
             .left = options->operations > 0 ? options->operations : UINT64_MAX,
         };
     wl_run_init(&test->run, (unsigned)count, options->operations > 0 ? 0 : options->seconds);
+    wl_progress_start(&test->run.progress, options->common.progress, &threads[0].counted,
+                      sizeof threads[0], count);
     return threads;
 }
 
