@@ -1,4 +1,5 @@
-/* What every C test includes: cmocka, and a choice of cases by name on the command line. */
+/* What every C test includes: cmocka, or what stands in for it where there is none (CHECK_PLAIN=1),
+ * and a choice of cases by name on the command line. */
 #ifndef HAK_CHECK_H
 #define HAK_CHECK_H
 
@@ -8,7 +9,11 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#ifdef CHECK_PLAIN
+#include "check_plain.h"
+#else
 #include <cmocka.h>
+#endif
 
 /* Runs all cases, or those whose name matches the pattern given as the only argument. */
 #define CHECK_MAIN(tests)                                                                          \
