@@ -22,6 +22,10 @@ case " $* " in *" test "*)
     needed+=(g++)
     optional+=(libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 libtbbmalloc2 python3-matplotlib
         python3-pytest python3-hypothesis python3-jsonschema shellcheck clang)
+    # The other machine that hakmem is for, emulated.
+    if [ "$(uname -m)" = x86_64 ]; then
+        optional+=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
+    fi
     ;;
 esac
 
