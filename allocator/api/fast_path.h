@@ -41,6 +41,7 @@ HAK_INLINE void hak_free_fast(void *block) {
         hak_free_slow(block);
         return;
     }
+    /* relaxed: see hak_page_map_get */
     unsigned kind = atomic_load_explicit(&hak_page_map_flat[unit], memory_order_relaxed);
     void **top = hak_thread.top[kind];
     if (HAK_UNLIKELY(top == hak_thread.end[kind])) {

@@ -9,16 +9,19 @@ struct hak_counter_set hak_counters_of_all;
 static struct hak_counter_set *_Atomic sets = &hak_counters_of_all;
 
 void hak_counters_register(struct hak_counter_set *set) {
+    /* relaxed: the address is only stored; the exchange checks it */
     struct hak_counter_set *first = atomic_load_explicit(&sets, memory_order_relaxed);
     do {
         set->next = first;
-        /* release: readers see the link */
+        /* release: readers see the link and the zeros; relaxed on failure: only tried again */
     } while (!atomic_compare_exchange_weak_explicit(&sets, &first, set, memory_order_release,
                                                     memory_order_relaxed));
 }
 
 uint64_t hak_counter(enum hak_counter counter) {
     uint64_t sum = 0;
+    /* acquire: pairs with the release above, for the links of all sets below (each registration's
+     * exchange continues the release sequences before it). relaxed values: see hak_count. */
     for (struct hak_counter_set *set = atomic_load_explicit(&sets, memory_order_acquire); set;
          set = set->next)
         sum += atomic_load_explicit(&set->value[counter], memory_order_relaxed);

@@ -32,6 +32,8 @@ static uint64_t head_after(uint64_t old, const struct hak_magazine *top) {
     return tag << ADDRESS_BITS | (uint64_t)(uintptr_t)top >> MAGAZINE_SHIFT;
 }
 
+/* relaxed: the magazine was reached through an acquire of the head, which its pusher released; if
+ * it has left the stack meanwhile the depth is wrong, and so is the tag: the exchange fails. */
 static uint32_t depth_of(const struct hak_magazine *top) {
     return top ? atomic_load_explicit(&top->depth, memory_order_relaxed) : 0;
 }
@@ -45,9 +47,11 @@ static bool push(struct stack *stack, struct hak_magazine *magazine, uint32_t mo
         uint32_t depth = depth_of(top);
         if (depth >= most)
             return false;
+        /* relaxed: released with the head, below */
         atomic_store_explicit(&magazine->next, top, memory_order_relaxed);
         atomic_store_explicit(&magazine->depth, depth + 1, memory_order_relaxed);
-        /* release: the taker sees the slots, and what was done to the blocks before */
+        /* release: the taker sees the slots, and what was done to the blocks before. acquire, as on
+         * failure: the depth of the new top is read if the loop goes on. */
     } while (!atomic_compare_exchange_weak_explicit(&stack->head, &old, head_after(old, magazine),
                                                     memory_order_acq_rel, memory_order_acquire));
     return true;
@@ -61,10 +65,12 @@ static struct hak_magazine *pop(struct stack *stack) {
         top = top_of(old);
         if (!top)
             return NULL;
-        /* May belong to somebody else by now; the tag makes the exchange fail then. */
+        /* May belong to somebody else by now; the tag makes the exchange fail then. relaxed: as
+         * depth_of. */
         next = atomic_load_explicit(&top->next, memory_order_relaxed);
     } while (!atomic_compare_exchange_weak_explicit(&stack->head, &old, head_after(old, next),
                                                     memory_order_acq_rel, memory_order_acquire));
+    /* relaxed: `low` is a hint for trimming, which may be off by what others do at once */
     uint32_t left = atomic_load_explicit(&top->depth, memory_order_relaxed) - 1;
     if (left < atomic_load_explicit(&stack->low, memory_order_relaxed))
         atomic_store_explicit(&stack->low, left, memory_order_relaxed);
@@ -99,6 +105,7 @@ bool hak_depot_put(unsigned class_index, struct hak_magazine *magazine) {
 
 struct hak_magazine *hak_depot_take(unsigned class_index) {
     struct stack *stack = &depot[class_index];
+    /* relaxed: a look that spares the exchange when there is nothing; pop() synchronises */
     if (!top_of(atomic_load_explicit(&stack->head, memory_order_relaxed)))
         return NULL;
     struct hak_magazine *magazine = pop(stack);
@@ -109,6 +116,7 @@ struct hak_magazine *hak_depot_take(unsigned class_index) {
 
 struct hak_magazine *hak_depot_take_idle(unsigned class_index) {
     struct stack *stack = &depot[class_index];
+    /* relaxed: as in pop() */
     uint32_t low = atomic_load_explicit(&stack->low, memory_order_relaxed);
     if (!low)
         return NULL;
@@ -119,6 +127,7 @@ struct hak_magazine *hak_depot_take_idle(unsigned class_index) {
 
 void hak_depot_next_interval(unsigned class_index) {
     struct stack *stack = &depot[class_index];
+    /* acquire: the depth is read from the magazine; relaxed for the hint, as in pop() */
     uint64_t head = atomic_load_explicit(&stack->head, memory_order_acquire);
     atomic_store_explicit(&stack->low, depth_of(top_of(head)), memory_order_relaxed);
 }

@@ -75,6 +75,7 @@ static struct hak_heap *new_heap(void) {
         heap->classes[c].most = (uint16_t)slots_of(c);
         next += 1 + heap->classes[c].most;
     }
+    /* relaxed: nobody knows the heap before it owns a slab, and hak_heap_enter releases it first */
     atomic_store_explicit(&heap->pending, HAK_PENDING_CLOSED, memory_order_relaxed);
     return heap;
 }
@@ -170,6 +171,7 @@ static _Atomic int init_state;
 
 HAK_COLD static void init_slow(void) {
     int expected = NOT_BEGUN;
+    /* acquire: as in hak_init; the winner has nothing to see */
     if (!atomic_compare_exchange_strong_explicit(&init_state, &expected, BEGUN,
                                                  memory_order_acquire, memory_order_acquire)) {
         while (atomic_load_explicit(&init_state, memory_order_acquire) != READY)
@@ -195,6 +197,7 @@ HAK_COLD static void init_slow(void) {
 }
 
 void hak_init(void) {
+    /* acquire: pairs with the release in init_slow, so that the options and tables are seen */
     if (HAK_LIKELY(atomic_load_explicit(&init_state, memory_order_acquire) == READY))
         return;
     init_slow();
@@ -320,7 +323,8 @@ static void shrink_idle(struct hak_heap *heap) {
 /* Magazines that nobody took from the depot for an interval go back to the slabs, TRIM_MOST of them
  * at a time. */
 static void trim_depot(struct hak_heap *heap) {
-    static _Atomic unsigned next; /* class to begin with; only one thread is here at a time */
+    /* Class to begin with. relaxed: only where to begin; about one thread is here at a time. */
+    static _Atomic unsigned next;
     unsigned first = atomic_load_explicit(&next, memory_order_relaxed);
     unsigned budget = TRIM_MOST;
     for (unsigned i = 0; i < HAK_CLASS_MAX; i++) {
@@ -354,6 +358,7 @@ HAK_NOINLINE static void tick_slow(struct hak_heap *heap) {
     if (!old)
         return; /* the first tick of all begins the first interval */
     shrink_idle(heap);
+    /* relaxed: a look; the exchange inside synchronises */
     if (atomic_load_explicit(&heap->pending, memory_order_relaxed))
         hak_heap_process_pending(heap, false);
     trim_depot(heap);

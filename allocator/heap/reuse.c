@@ -8,11 +8,6 @@
 #include "base/options.h"
 #include "heap/heap.h"
 
-static unsigned class_of(const TinySlabMeta *slab) {
-    /* relaxed: an own slab's class was written before it became the caller's */
-    return atomic_load_explicit(&slab->class_index, memory_order_relaxed);
-}
-
 /* Claims a slab for its blocks of a class. False: it is not to be had, or not what was wanted. */
 static bool reclaim(struct hak_heap *heap, TinySlabMeta *slab, unsigned class_index) {
     if (hak_slab_is_own(slab))
@@ -20,7 +15,7 @@ static bool reclaim(struct hak_heap *heap, TinySlabMeta *slab, unsigned class_in
     if (!slab_claim_then_drain(slab, false))
         return false;
     bool left_behind = slab->left_behind;
-    if (class_of(slab) != class_index || !hak_slab_has_blocks(slab) ||
+    if (hak_slab_class(slab) != class_index || !hak_slab_has_blocks(slab) ||
         (left_behind && !hak_option(HAK_OPT_ADOPT))) {
         hak_heap_leave_slab(heap, slab, left_behind);
         return false;
@@ -35,11 +30,11 @@ static bool reclaim(struct hak_heap *heap, TinySlabMeta *slab, unsigned class_in
 _Static_assert(HAK_CLASS_MAX <= 2 * HAK_CACHE_LINE - 1, "a class fits there");
 
 void hak_remember_hot(struct hak_heap *heap, TinySlabMeta *slab) {
-    heap->classes[class_of(slab)].hot = slab;
+    heap->classes[hak_slab_class(slab)].hot = slab;
 }
 
 void hak_remember_sticky(struct hak_heap *heap, TinySlabMeta *slab) {
-    heap->sticky[heap->sticky_next] = (uintptr_t)slab | class_of(slab);
+    heap->sticky[heap->sticky_next] = (uintptr_t)slab | hak_slab_class(slab);
     heap->sticky_next = (heap->sticky_next + 1) % HAK_STICKY;
 }
 

@@ -12,19 +12,14 @@
 
 /* ---- lists of own slabs -------------------------------------------------------------------- */
 
-static unsigned class_of(const TinySlabMeta *slab) {
-    /* relaxed: the slab is the caller's own, and was given its class before it was its own */
-    return atomic_load_explicit(&slab->class_index, memory_order_relaxed);
-}
-
 static TinySlabMeta **list_of(struct hak_heap *heap, const TinySlabMeta *slab) {
-    struct hak_heap_class *class = &heap->classes[class_of(slab)];
+    struct hak_heap_class *class = &heap->classes[hak_slab_class(slab)];
     return slab->exhausted ? &class->exhausted : &class->partial;
 }
 
 static void unlink_slab(struct hak_heap *heap, TinySlabMeta *slab) {
     if (!slab->exhausted)
-        heap->classes[class_of(slab)].partials--;
+        heap->classes[hak_slab_class(slab)].partials--;
     if (slab->next)
         slab->next->previous = slab->previous;
     if (slab->previous)
@@ -37,7 +32,7 @@ static void unlink_slab(struct hak_heap *heap, TinySlabMeta *slab) {
 static void link_slab(struct hak_heap *heap, TinySlabMeta *slab, bool exhausted) {
     slab->exhausted = exhausted;
     if (!exhausted)
-        heap->classes[class_of(slab)].partials++;
+        heap->classes[hak_slab_class(slab)].partials++;
     TinySlabMeta **list = list_of(heap, slab);
     slab->previous = NULL;
     slab->next = *list;
@@ -50,12 +45,14 @@ static void link_slab(struct hak_heap *heap, TinySlabMeta *slab, bool exhausted)
 
 /* Adds a slab to a heap's pending stack; false if no thread uses the heap. */
 static bool tell(struct hak_heap *heap, TinySlabMeta *slab) {
+    /* relaxed: the value is stored as a link or compared, never followed */
     uintptr_t old = atomic_load_explicit(&heap->pending, memory_order_relaxed);
     do {
         if (old == HAK_PENDING_CLOSED)
             return false;
         slab->pending_next = (TinySlabMeta *)old;
-        /* release: the owner sees pending_next */
+        /* release: the owner sees pending_next; relaxed on failure: only tried again. A stack that
+         * is only taken whole has no ABA: whatever the old head stands for now, it is the head. */
     } while (!atomic_compare_exchange_weak_explicit(&heap->pending, &old, (uintptr_t)slab,
                                                     memory_order_release, memory_order_relaxed));
     return true;
@@ -92,7 +89,7 @@ static void collect(struct hak_heap *heap, TinySlabMeta *slab) {
         return;
     bool left_behind = slab->left_behind;
     link_slab(heap, slab, false);
-    if (atomic_load_explicit(&slab->used, memory_order_relaxed) == 0) {
+    if (hak_slab_used(slab) == 0) {
         slab_emptied(heap, slab);
     } else if (!left_behind || hak_option(HAK_OPT_ADOPT)) {
         hak_count(HAK_COUNT_ADOPTED, left_behind);
@@ -103,7 +100,7 @@ static void collect(struct hak_heap *heap, TinySlabMeta *slab) {
 }
 
 void hak_heap_leave_slab(struct hak_heap *heap, TinySlabMeta *slab, bool left_behind) {
-    unsigned used = atomic_load_explicit(&slab->used, memory_order_relaxed);
+    unsigned used = hak_slab_used(slab);
     hak_slab_abandon(slab, left_behind);
     /* The last block may have been pushed after the drain, by a thread that saw this owner still:
      * this read-modify-write comes before that push, which then sees that there is no owner, or
@@ -123,7 +120,7 @@ void hak_heap_leave_slab(struct hak_heap *heap, TinySlabMeta *slab, bool left_be
 static void look_after(struct hak_heap *heap, TinySlabMeta *slab) {
     /* acquire: `used` is what the last owner left, and doesn't change while there is none */
     if (heap && atomic_load_explicit(&slab->owner, memory_order_acquire) == HAK_OWNER_ABANDONED &&
-        slab_remote_count_relaxed(slab) >= atomic_load_explicit(&slab->used, memory_order_relaxed))
+        slab_remote_count_relaxed(slab) >= hak_slab_used(slab))
         collect(heap, slab);
 }
 
@@ -140,8 +137,7 @@ static void push_remote(struct hak_heap *heap, void *first, void *last, unsigned
 
 /* An own slab has all its blocks, and nobody else knows it any more: it may begin another life. */
 static bool is_free(const TinySlabMeta *slab) {
-    return atomic_load_explicit(&slab->used, memory_order_relaxed) == 0 &&
-           slab_remote_is_quiet(slab);
+    return hak_slab_used(slab) == 0 && slab_remote_is_quiet(slab);
 }
 
 /* An own slab has all its blocks. Keeps one such slab a heap, gives the others back. */
@@ -163,11 +159,11 @@ static void slab_emptied(struct hak_heap *heap, TinySlabMeta *slab) {
  * has more of its kind than it needs, others may have too few. Not the one in use: the next then.
  */
 static void return_surplus(struct hak_heap *heap, TinySlabMeta *slab) {
-    unsigned class_index = class_of(slab);
+    unsigned class_index = hak_slab_class(slab);
     struct hak_heap_class *class = &heap->classes[class_index];
     if (slab == class->partial)
         slab = slab->next;
-    unsigned used = atomic_load_explicit(&slab->used, memory_order_relaxed);
+    unsigned used = hak_slab_used(slab);
     if (2 * used * slab->block_size > slab->limit || slab == heap->kept ||
         !hak_mailbox_has_room(class_index) || hak_heaps_in_use() == 1)
         return;
@@ -189,7 +185,7 @@ static void blocks_came_home(struct hak_heap *heap, TinySlabMeta *slab, unsigned
     }
     if (used == 0)
         slab_emptied(heap, slab);
-    else if (HAK_UNLIKELY(heap->classes[class_of(slab)].partials > PARTIALS_KEPT))
+    else if (HAK_UNLIKELY(heap->classes[hak_slab_class(slab)].partials > PARTIALS_KEPT))
         return_surplus(heap, slab);
 }
 
@@ -246,7 +242,7 @@ void hak_heap_process_pending(struct hak_heap *heap, bool closing) {
             continue;
         }
         slab_claim_then_drain(slab, true);
-        blocks_came_home(heap, slab, atomic_load_explicit(&slab->used, memory_order_relaxed));
+        blocks_came_home(heap, slab, hak_slab_used(slab));
     }
 }
 

@@ -24,6 +24,9 @@ static void *span_new(size_t size, bool zero, struct hak_superslab **hint) {
     if (!run.base)
         return NULL;
     TinySlabMeta *slab = hak_slab_meta_of(run.base);
+    /* relaxed, here and where the span ends: who holds the block sees them by the hand-over of the
+     * block, the next user of these slabs by the pool's release and acquire; others look at the
+     * owner word only to find that the slab isn't theirs to claim, which holds for any value. */
     atomic_store_explicit(&slab->class_index, count, memory_order_relaxed);
     atomic_store_explicit(&slab->owner, HAK_OWNER_SPAN, memory_order_relaxed);
     if (!hak_page_map_set(run.base, HAK_KIND_SPAN)) {
@@ -68,6 +71,7 @@ void hak_large_free(void *block, unsigned kind) {
     TinySlabMeta *slab = hak_slab_meta_of(block);
     unsigned count = span_slabs(block);
     hak_page_map_set(block, HAK_KIND_NONE);
+    /* relaxed: as in span_new */
     atomic_store_explicit(&slab->owner, HAK_OWNER_NONE, memory_order_relaxed);
     hak_pool_give(block, count);
 }
@@ -88,6 +92,7 @@ void *hak_large_resize(void *block, unsigned kind, size_t size) {
     unsigned have = span_slabs(block), want = slabs_for(size);
     if (want > have && !hak_pool_extend(block, have, want))
         return NULL;
+    /* relaxed: as in span_new */
     atomic_store_explicit(&hak_slab_meta_of(block)->class_index, want, memory_order_relaxed);
     if (want < have)
         hak_pool_give((char *)block + ((size_t)want << HAK_SLAB_SHIFT), have - want);

@@ -75,11 +75,15 @@ bool hak_page_map_set(const void *address, unsigned kind) {
         }
         entry = &leaf[unit & (LEAF_UNITS - 1)];
     }
-    /* relaxed: a reader holds a block from there, and its hand-over is what orders */
+    /* relaxed: see hak_page_map_get */
     atomic_store_explicit(entry, (uint8_t)kind, memory_order_relaxed);
     return true;
 }
 
+/* relaxed, here and where an entry is set: the entry was written before the first block from there
+ * was handed out, and who asks holds such a block. However the block came to the asking thread, the
+ * program or the depot's release and acquire have ordered that hand-over, and the write with it.
+ * Where nobody handed anything over (a foreign or a freed pointer) any answer will do. */
 unsigned hak_page_map_get(const void *address) {
     size_t unit = (uintptr_t)address >> HAK_SLAB_SHIFT;
     if (unit < hak_page_map_limit)

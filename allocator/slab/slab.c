@@ -16,6 +16,7 @@ _Thread_local uintptr_t hak_self;
 
 #ifdef HAKMEM_DEBUG_OWNERSHIP
 void hak_slab_check_owner(const TinySlabMeta *slab, const char *where) {
+    /* relaxed: as hak_slab_is_own */
     uintptr_t owner = atomic_load_explicit(&slab->owner, memory_order_relaxed);
     if (owner != hak_self || !owner)
         hak_fatal("[OWNERSHIP ERROR] Thread %p draining slab %p owned by %p!\nhakmem: in %s(), by "
@@ -30,7 +31,7 @@ void hak_slab_check_owner(const TinySlabMeta *slab, const char *where) {
 #ifdef HAKMEM_GUARD
 static void validate(const TinySlabMeta *slab) {
     uint32_t carved = slab->bump / slab->block_size;
-    uint32_t used = atomic_load_explicit(&slab->used, memory_order_relaxed);
+    uint32_t used = hak_slab_used(slab);
     uint32_t listed = 0;
     for (const char *block = slab_freelist_load_relaxed(slab); block;
          block = slab_block_next(block)) {
@@ -67,6 +68,7 @@ void hak_slab_begin(char *base, unsigned class_index) {
     slab->limit = (uint32_t)(HAK_SLAB_SIZE / size) * size;
     slab->block_size = size;
     slab->exhausted = false;
+    /* relaxed: the store of the owner word releases both */
     atomic_store_explicit(&slab->used, 0, memory_order_relaxed);
     atomic_store_explicit(&slab->class_index, class_index, memory_order_relaxed);
     /* release: a thread that reads an offer bit and then this word sees the class of this life */
@@ -75,7 +77,7 @@ void hak_slab_begin(char *base, unsigned class_index) {
 
 void hak_slab_retire(TinySlabMeta *slab) {
     hak_slab_check_owner(slab, __func__);
-    HAK_ASSERT(slab_remote_is_quiet(slab) && atomic_load(&slab->used) == 0);
+    HAK_ASSERT(slab_remote_is_quiet(slab) && hak_slab_used(slab) == 0);
     hak_page_map_set(slab->base, HAK_KIND_NONE);
     /* release: orders the slab's end before its next beginning for those who look at the word */
     atomic_store_explicit(&slab->owner, HAK_OWNER_NONE, memory_order_release);
@@ -113,12 +115,12 @@ unsigned ss_remote_drain_to_freelist(TinySlabMeta *slab, bool notice_arrived) {
         slab_block_set_next(last, rest);
     }
     slab_freelist_store_relaxed(slab, chain);
-    unsigned used = atomic_load_explicit(&slab->used, memory_order_relaxed);
+    unsigned used = hak_slab_used(slab);
     if (count > used)
         hak_fatal(
             "hakmem: more blocks of %u bytes came home to slab %p than were out: a double free\n",
             (unsigned long)slab->block_size, (void *)slab->base);
-    atomic_store_explicit(&slab->used, used - count, memory_order_relaxed);
+    hak_slab_set_used(slab, used - count);
     validate(slab);
     return count;
 }
@@ -165,9 +167,7 @@ unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most) {
         slots[most - ++taken] = slab->base + slab->bump;
         slab->bump += slab->block_size;
     }
-    atomic_store_explicit(&slab->used,
-                          atomic_load_explicit(&slab->used, memory_order_relaxed) + taken,
-                          memory_order_relaxed);
+    hak_slab_set_used(slab, hak_slab_used(slab) + taken);
     return taken;
 }
 

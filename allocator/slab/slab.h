@@ -48,6 +48,25 @@ TinySlabMeta *hak_mailbox_take(unsigned class_index);
  * that should be used first comes last. By the owner. */
 unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most);
 
+/* Blocks that are out. relaxed: the owner alone writes it; who reads it of a slab that it doesn't
+ * own has seen, by an acquire, that the slab has no owner, and so sees what the last one released;
+ * or takes it for a hint. */
+HAK_INLINE unsigned hak_slab_used(const TinySlabMeta *slab) {
+    return atomic_load_explicit(&slab->used, memory_order_relaxed);
+}
+
+/* By the owner. relaxed: released with the owner word. */
+HAK_INLINE void hak_slab_set_used(TinySlabMeta *slab, unsigned used) {
+    hak_slab_check_owner(slab, __func__);
+    atomic_store_explicit(&slab->used, used, memory_order_relaxed);
+}
+
+/* The size class. relaxed: written before the slab's life began, and with it released; for a slab
+ * that the caller doesn't own a hint. */
+HAK_INLINE unsigned hak_slab_class(const TinySlabMeta *slab) {
+    return atomic_load_explicit(&slab->class_index, memory_order_relaxed);
+}
+
 /* Puts a block of an own slab onto its freelist; returns the blocks that are still out. */
 HAK_INLINE unsigned hak_slab_give(TinySlabMeta *slab, void *block) {
     hak_slab_check_owner(slab, __func__);
@@ -57,9 +76,8 @@ HAK_INLINE unsigned hak_slab_give(TinySlabMeta *slab, void *block) {
         slab->bump -= slab->block_size;
     else
         slab_freelist_push_lockfree(slab, block);
-    /* relaxed: as the freelist; others read it only while the slab has no owner */
-    unsigned used = atomic_load_explicit(&slab->used, memory_order_relaxed) - 1;
-    atomic_store_explicit(&slab->used, used, memory_order_relaxed);
+    unsigned used = hak_slab_used(slab) - 1;
+    hak_slab_set_used(slab, used);
     return used;
 }
 

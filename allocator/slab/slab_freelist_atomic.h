@@ -123,12 +123,16 @@ HAK_INLINE bool slab_remote_is_quiet(const TinySlabMeta *slab) {
     return slab_remote_count_of(word) == 0 && !(word & SLAB_REMOTE_NOTICE);
 }
 
+/* In the three exchanges below the word is first read relaxed, and on failure again: it is only
+ * computed with, and the exchange checks it. */
+
 /* Adds a chain of `count` blocks of this slab, linked from `first` to `last`, by any thread.
  * Returns the word as it was before: without the notice in it, the caller has put the notice
  * there and must see that the owner is told.
  *
  * acq_rel: release, so that the drainer sees the links and all that was done to the blocks;
- * acquire, so that the owner word read afterwards is no older than the last drain. */
+ * acquire, so that the owner word read afterwards is no older than the last drain. relaxed first:
+ * see above. */
 HAK_INLINE uint64_t slab_remote_push_chain(TinySlabMeta *slab, void *first, void *last,
                                            unsigned count) {
     unsigned head = (unsigned)(((char *)first - slab->base) >> 4);
@@ -149,7 +153,7 @@ HAK_INLINE uint64_t slab_remote_push_chain(TinySlabMeta *slab, void *first, void
  * one's link is NULL. With `notice_arrived` the notice is taken back too.
  *
  * acq_rel: acquire for the links that pushers wrote; release, so that a pusher that comes later
- * sees this thread's owner word. */
+ * sees this thread's owner word. relaxed first: see above. */
 HAK_INLINE unsigned slab_remote_take_all(TinySlabMeta *slab, void **chain, bool notice_arrived) {
     hak_slab_check_owner(slab, __func__);
     uint64_t old = atomic_load_explicit(&slab->remote, memory_order_relaxed);
@@ -172,7 +176,9 @@ HAK_INLINE uint64_t slab_remote_load(const TinySlabMeta *slab) {
 
 /* The thread that put the notice found nobody to tell, and takes it back if the queue still is as
  * `seen`; false if not, and then looks at the owner again. The blocks stay.
- * acq_rel: nothing that this thread does with the slab may come after. */
+ * acq_rel: release, so that nothing that this thread did with the slab comes after, when the slab
+ * may be retired; acquire, so that the offer that follows comes after. relaxed on failure: see
+ * above. */
 HAK_INLINE bool slab_remote_withdraw_notice(TinySlabMeta *slab, uint64_t seen) {
     uint64_t word = slab_remote_word(slab_remote_version_of(seen) + 1, slab_remote_count_of(seen),
                                      slab_remote_head_of(seen), 0);

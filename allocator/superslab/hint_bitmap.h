@@ -23,7 +23,11 @@ struct hak_hints {
     _Atomic uint64_t summary[HAK_HINT_SUMMARY][HAK_HINT_SETS];
 };
 
-/* Release on setting: who finds the bit sees what made its setter set it. */
+/* acq_rel on the words. release: who finds the bit sees what made its setter set it. acquire, for
+ * the summary: had a clearer already looked at the word for the second time, its clearing of the
+ * summary is seen here, and made good; had it not, it will see this bit (both are
+ * read-modify-writes of one word, so one of them comes first). acq_rel on the summary: who finds
+ * its bit finds the word's. relaxed look at it: decided by the acquire just before. */
 static inline void hak_hint_set(struct hak_hints *hints, unsigned set, uint32_t id) {
     uint64_t bit = (uint64_t)1 << (id & 63);
     _Atomic uint64_t *word = &hints->words[id >> 6][set];
@@ -34,8 +38,8 @@ static inline void hak_hint_set(struct hak_hints *hints, unsigned set, uint32_t 
         atomic_fetch_or_explicit(summary, summary_bit, memory_order_acq_rel);
 }
 
-/* Acquire on clearing: what is read afterwards is no older than the bit that was cleared.
- * True when the bit was set. */
+/* True when the bit was set. acq_rel. acquire: what is read afterwards is no older than the bit
+ * that was cleared; release: with hak_hint_set's acquire, as told there. */
 static inline bool hak_hint_clear(struct hak_hints *hints, unsigned set, uint32_t id) {
     uint64_t bit = (uint64_t)1 << (id & 63);
     _Atomic uint64_t *word = &hints->words[id >> 6][set];
@@ -52,7 +56,8 @@ static inline bool hak_hint_clear(struct hak_hints *hints, unsigned set, uint32_
     return (old & bit) != 0;
 }
 
-/* The lowest member from `start` on and below `count`, or -1. Reads count / 4096 summary words. */
+/* The lowest member from `start` on and below `count`, or -1. Reads count / 4096 summary words.
+ * acquire: pairs with the setter's acq_rel. A bit that is set meanwhile may be missed. */
 static inline int64_t hak_hint_find(struct hak_hints *hints, unsigned set, uint32_t start,
                                     uint32_t count) {
     uint32_t word_index = start >> 6;

@@ -37,12 +37,14 @@ uint32_t hak_pool_superslabs(void) {
     return atomic_load_explicit(&superslab_count, memory_order_acquire);
 }
 
+/* relaxed: the id came from a hint that was set, or a count that was read, with acquire, after the
+ * entry was written. */
 static struct hak_superslab *superslab_at(int64_t id) {
     return atomic_load_explicit(&superslabs[id], memory_order_relaxed);
 }
 
 bool hak_pool_is_filed(uint32_t id) {
-    if (!atomic_load(&superslab_at(id)->free))
+    if (!atomic_load_explicit(&superslab_at(id)->free, memory_order_relaxed)) /* relaxed: at rest */
         return true;
     for (unsigned category = 0; category < CATEGORIES; category++)
         if (hak_hint_find(&hints, SET_FREE(category), id, id + 1) == id)
@@ -96,7 +98,7 @@ static void file(struct hak_superslab *ss) {
     }
 }
 
-/* A SuperSlab was found in bitmap `category` and could not serve. */
+/* A SuperSlab was found in bitmap `category` and could not serve. acquire: as in file(). */
 static void refile(struct hak_superslab *ss, unsigned category) {
     file(ss);
     unsigned right = atomic_load_explicit(&ss->category, memory_order_acquire);
@@ -114,6 +116,7 @@ static uint32_t run_mask(unsigned first, unsigned count) {
 
 /* Takes `count` slabs of a SuperSlab, or returns NULL. */
 static char *take_from(struct hak_superslab *ss, unsigned count, bool *zeroed) {
+    /* relaxed, and on failure: the exchange checks the value */
     uint32_t free = atomic_load_explicit(&ss->free, memory_order_relaxed);
     for (;;) {
         uint32_t starts = run_starts(free, count);
@@ -124,6 +127,7 @@ static char *take_from(struct hak_superslab *ss, unsigned count, bool *zeroed) {
         /* acquire: all that the last user of these slabs did to them lies before */
         if (atomic_compare_exchange_weak_explicit(&ss->free, &free, free & ~mask,
                                                   memory_order_acquire, memory_order_relaxed)) {
+            /* relaxed: the bits of these slabs were set before their giver's release */
             uint32_t dirty = atomic_load_explicit(&ss->dirty, memory_order_relaxed) & mask;
             if (dirty)
                 atomic_fetch_and_explicit(&ss->dirty, ~mask, memory_order_relaxed);
@@ -162,6 +166,7 @@ static char *take_from_any(unsigned count, bool *zeroed, struct hak_superslab **
 
 static struct hak_superslab *grow(void) {
     pthread_mutex_lock(&grow_lock);
+    /* relaxed, all but the last: only written under the lock, and released with the count */
     uint32_t id = atomic_load_explicit(&superslab_count, memory_order_relaxed);
     char *region = id < HAK_SUPERSLAB_MAX ? hak_arena_region() : NULL;
     struct hak_superslab *ss = NULL;
@@ -206,6 +211,7 @@ bool hak_pool_extend(char *base, unsigned count, unsigned wanted) {
     if (first + wanted > HAK_SUPERSLAB_SLABS)
         return false;
     uint32_t mask = run_mask(first + count, wanted - count);
+    /* relaxed, here and for the dirty bits: as in take_from */
     uint32_t free = atomic_load_explicit(&ss->free, memory_order_relaxed);
     do {
         if ((free & mask) != mask)
@@ -222,6 +228,8 @@ void hak_pool_give(char *base, unsigned count) {
     struct hak_superslab *ss = hak_superslab_of(base);
     unsigned first = (unsigned)((uintptr_t)base >> HAK_SLAB_SHIFT) & (HAK_SUPERSLAB_SLABS - 1);
     uint32_t mask = run_mask(first, count);
+    /* relaxed: when pages are purged is a matter of milliseconds; the bit itself is released below
+     */
     if (!atomic_load_explicit(&ss->dirty, memory_order_relaxed))
         atomic_store_explicit(&ss->dirty_since, hak_os_now_ms(), memory_order_relaxed);
     atomic_fetch_or_explicit(&ss->dirty, mask, memory_order_relaxed);
@@ -275,10 +283,12 @@ TinySlabMeta *hak_pool_look_for_offer(unsigned class_index, enum hak_offer list)
 }
 
 static void purge_superslab(struct hak_superslab *ss, uint64_t now, uint64_t delay) {
+    /* relaxed, here and below: as in hak_pool_give */
     uint64_t since = atomic_load_explicit(&ss->dirty_since, memory_order_relaxed);
     if (now < since + delay)
         return;
-    /* Taken out of the free ones while their pages go, so that nobody is given them meanwhile. */
+    /* Taken out of the free ones while their pages go, so that nobody is given them meanwhile.
+     * acquire: as in take_from. */
     uint32_t free = atomic_load_explicit(&ss->free, memory_order_relaxed), mask;
     do {
         mask = free & atomic_load_explicit(&ss->dirty, memory_order_relaxed);
@@ -313,7 +323,7 @@ static void purge_superslab(struct hak_superslab *ss, uint64_t now, uint64_t del
 }
 
 void hak_pool_purge(uint64_t now, uint64_t delay, unsigned most) {
-    static _Atomic uint32_t cursor; /* where the last call stopped; only a hint */
+    static _Atomic uint32_t cursor; /* where the last call stopped; a hint, and so relaxed */
     uint32_t total = hak_pool_superslabs();
     uint32_t start = atomic_load_explicit(&cursor, memory_order_relaxed);
     for (unsigned i = 0; i < most; i++) {

@@ -66,6 +66,43 @@ def test_the_freelist_is_touched_in_one_header_only() -> None:
         assert not direct.search(code), path
 
 
+COMMENT = re.compile(r"/\*.*?\*/", re.S)
+ORDER_WORDS = {"relaxed": ["relaxed"], "acquire": ["acquire", "acq_rel"], "release": ["release", "acq_rel"],
+               "acq_rel": ["acq_rel", "acquire"]}
+
+
+def unargued_orders(path: Path) -> list[str]:
+    """Atomic operations in whose function, or in the comment above it, nothing says why their memory
+    order is enough; those that leave it to the default, seq_cst, among them."""
+    found = []
+    text = path.read_text()
+    definitions = re.split(r"\n\n(?=\S)", text)
+    line = 1
+    for definition in definitions:
+        comments = " ".join(COMMENT.findall(definition)).lower()
+        code = COMMENT.sub(lambda m: "\n" * m.group().count("\n"), definition)
+        for match in re.finditer(r"memory_order_(\w+)|\batomic_(?!\w*_explicit)(?:load|store|exchange|fetch_\w+?|compare_exchange_\w+?)\(", code):
+            if not any(word in comments for word in ORDER_WORDS.get(match.group(1) or "", [])):
+                found.append(f"{path.name}:{line + code[: match.start()].count(chr(10))}: {match.group()}")
+        line += definition.count("\n") + 2
+    return found
+
+
+def test_every_memory_order_is_argued() -> None:
+    wrong = [entry for path in sorted((ROOT / "allocator").glob("*/*.[ch]")) for entry in unargued_orders(path)]
+    assert wrong == []
+
+
+def test_an_unargued_memory_order_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.c"
+    path.write_text(
+        "/* relaxed: a hint */\nint f(void) {\n    return atomic_load_explicit(&x, memory_order_relaxed);\n}\n\n"
+        "int g(void) {\n    return atomic_load_explicit(&x, memory_order_acquire);\n}\n\n"
+        "/* relaxed */\nint h(void) {\n    return atomic_load(&x);\n}\n"
+    )
+    assert unargued_orders(path) == ["a.c:7: memory_order_acquire", "a.c:12: atomic_load("]
+
+
 def test_shell_scripts_pass_shellcheck() -> None:
     if not shutil.which("shellcheck"):
         pytest.skip("shellcheck is not installed")
