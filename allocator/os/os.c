@@ -70,7 +70,10 @@ void *hak_os_reserve(size_t size, size_t alignment) {
 void hak_os_no_huge_pages(void *address, size_t size) {
     hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
     int kept = errno;
-    madvise(address, size, MADV_NOHUGEPAGE); /* fails where there are none */
+    uintptr_t first = hak_round_up((uintptr_t)address, hak_os_page_size());
+    uintptr_t end = ((uintptr_t)address + size) & ~(uintptr_t)(hak_os_page_size() - 1);
+    if (end > first)
+        madvise((void *)first, end - first, MADV_NOHUGEPAGE); /* fails where there are none */
     errno = kept;
 }
 

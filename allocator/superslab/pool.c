@@ -93,7 +93,10 @@ static void file(struct hak_superslab *ss) {
                     hak_hint_set(&hints, SET_FREE(later), ss->id);
             }
         }
-        if (atomic_load_explicit(&ss->free, memory_order_acquire) == free)
+        /* A read-modify-write: whoever gives or takes does so before it, and is seen here, or after
+         * it, and then sees by its acq_rel the category that was exchanged above. A load could come
+         * before the exchange, and both would miss the other. */
+        if (atomic_fetch_or_explicit(&ss->free, 0, memory_order_acq_rel) == free)
             return;
     }
 }

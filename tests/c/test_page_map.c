@@ -54,7 +54,20 @@ static void blocks_are_found_whatever_the_form(void **state) {
     free(small);
 }
 
+static void the_last_unit_has_an_entry(void **state) {
+    (void)state;
+    hak_init();
+    char *last = (char *)(((uintptr_t)1 << HAK_ADDRESS_BITS) - HAK_SLAB_SIZE);
+    assert_true(hak_page_map_set(last, 17));
+    assert_int_equal(hak_page_map_get(last + 5), 17);
+    assert_int_equal(hak_page_map_get(last - 1), HAK_KIND_NONE);
+    assert_int_equal(hak_page_map_get(last + HAK_SLAB_SIZE), HAK_KIND_NONE);
+    assert_false(hak_page_map_set(last + HAK_SLAB_SIZE, 17));
+    assert_true(hak_page_map_set(last, HAK_KIND_NONE));
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(the_last_unit_has_an_entry),
     cmocka_unit_test(set_is_found_and_neighbours_are_not),
     cmocka_unit_test(any_value_may_be_asked_for),
     cmocka_unit_test(blocks_are_found_whatever_the_form),
