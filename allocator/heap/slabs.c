@@ -8,7 +8,13 @@
 
 #include <string.h>
 
-#define PARTIALS_KEPT 4u /* of a class; of more, those that are half free are given up */
+/* Partly used slabs of a class that a heap keeps; of more, those that are half free are given up.
+ * In a guard build hardly any, so that slabs change hands as often as they can. */
+#ifdef HAKMEM_GUARD
+#define PARTIALS_KEPT 1u
+#else
+#define PARTIALS_KEPT 4u
+#endif
 
 /* ---- lists of own slabs -------------------------------------------------------------------- */
 
