@@ -190,12 +190,12 @@ int main(int argc, char **argv) {
             fail("thread %" PRIu64 " can't be started", p);
 
     struct figures figures = {.most = 0};
-    double complete_since = 0;
-    while (!complete_since || now_seconds() - complete_since < (double)seconds) {
+    double end = 0; /* unknown until the live set is complete */
+    for (bool whole = false; !whole || now_seconds() < end; sleep_ms(10)) {
         sample(&figures, base, complete);
-        if (!complete_since && figures.samples)
-            complete_since = now_seconds();
-        sleep_ms(10);
+        if (!whole && figures.samples)
+            end = now_seconds() + (double)seconds;
+        whole = figures.samples > 0;
     }
     atomic_store(&stopping, true);
     for (uint64_t p = 0; p < producer_count; p++)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import signal
+import subprocess
 
 import pytest
 
@@ -129,3 +131,15 @@ def test_help_names_every_argument(program, execute) -> None:
     for name in ("--seed", "--seconds", "--operations", "--threads", "--max-live", "--hang-seconds",
                  "--resident-percent"):
         assert name in done.stdout
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_no_warnings(compiler: str, root) -> None:
+    if not shutil.which(compiler):
+        pytest.skip(f"{compiler} is not installed")
+    done = subprocess.run(
+        ["make", "-s", "-C", str(root), f"CC={compiler}", f"OUT=out/warnings-{compiler}", "CFLAGS=-Werror",
+         "stress_plain", "never_allocating_plain"],
+        capture_output=True, text=True,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
