@@ -32,6 +32,26 @@ def test_driver_runs_clean(variant: str, workload: str, check: list[str]) -> Non
     assert json.loads(done.stdout)["provider"]["name"] == "hakmem"
 
 
+@pytest.mark.parametrize("threads", range(1, 17))
+def test_no_thread_count_brings_a_warning(threads: int) -> None:
+    """Every driver under ThreadSanitizer, contents checked, many hand-overs to new threads."""
+    subprocess.run(
+        ["make", "-s", "-C", str(ROOT), "VARIANT=tsan", *(f"{workload}_hakmem" for workload in RUNS)], check=True
+    )
+    environment = {k: v for k, v in os.environ.items() if k not in ("TSAN_OPTIONS", "ASAN_OPTIONS")}
+    for workload, arguments in {
+        "larson": ["--threads", str(threads), "--operations", "10000", "--max", "256", "--rounds", "2"],
+        "bench_random_mixed": ["20000", "256", "42", "--threads", str(threads)],
+        "xmalloc": ["--threads", str(threads), "--operations", "10000", "--size", "mix"],
+    }.items():
+        done = subprocess.run(
+            [str(ROOT / f"out/tsan/{workload}_hakmem"), *arguments, "--check"],
+            capture_output=True, text=True, timeout=300, env=environment,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        assert done.stderr == ""
+
+
 MISUSES = {
     "use_after_free": ("p = malloc(64); free(p); ((volatile char *)p)[8] = 1;", "use-after-poison"),
     "read_after_free_large": ("p = malloc(100000); free(p); return ((volatile char *)p)[500];", "use-after-poison"),
