@@ -207,6 +207,7 @@ int main(int argc, char **argv) {
            (double)figures.live_then / 1048576, (double)figures.most_resident / 1048576,
            figures.most, figures.sum / (double)figures.samples, figures.samples,
            (double)figures.blocks_freed * BLOCK_BYTES / (double)complete);
+    fflush(stdout); /* fail() leaves without it */
 #ifndef HAKMEM_SANITIZED
     if (figures.most > RATIO_MOST)
         fail("resident memory was %.3f times the live set (%.1f of %.1f MiB); at most %.2f times "
