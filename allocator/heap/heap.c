@@ -2,6 +2,7 @@
 #include "heap/heap.h"
 #include "base/counters.h"
 #include "base/diag.h"
+#include "base/lock.h"
 #include "base/options.h"
 #include "base/size_class.h"
 #include "large/large.h"
@@ -82,11 +83,11 @@ static struct hak_heap *new_heap(void) {
 
 struct hak_heap *hak_heap_enter(void) {
     hak_init();
-    pthread_mutex_lock(&heaps_lock);
+    hak_lock(&heaps_lock);
     struct hak_heap *heap = unused_heaps;
     if (heap)
         unused_heaps = heap->next;
-    pthread_mutex_unlock(&heaps_lock);
+    hak_unlock(&heaps_lock);
     if (!heap)
         heap = new_heap();
     if (!heap) {
@@ -138,10 +139,10 @@ void hak_heap_exit(void) {
     hak_self = 0;
     hak_counters = NULL;
     atomic_fetch_sub_explicit(&heaps_in_use, 1, memory_order_relaxed); /* relaxed: a hint */
-    pthread_mutex_lock(&heaps_lock);
+    hak_lock(&heaps_lock);
     heap->next = unused_heaps;
     unused_heaps = heap;
-    pthread_mutex_unlock(&heaps_lock);
+    hak_unlock(&heaps_lock);
 }
 
 static void at_thread_end(void *heap) {
@@ -153,17 +154,19 @@ static void at_thread_end(void *heap) {
 /* ---- set-up and fork ----------------------------------------------------------------------- */
 
 static void fork_prepare(void) {
-    pthread_mutex_lock(&heaps_lock);
+    hak_lock(&heaps_lock);
     hak_large_fork_prepare();
     hak_pool_fork_prepare();
     hak_os_fork_prepare();
+    hak_forking = true;
 }
 
 static void fork_release(void) {
+    hak_forking = false;
     hak_os_fork_release();
     hak_pool_fork_release();
     hak_large_fork_release();
-    pthread_mutex_unlock(&heaps_lock);
+    hak_unlock(&heaps_lock);
 }
 
 enum { NOT_BEGUN, BEGUN, READY };

@@ -38,6 +38,7 @@ struct hak_heap_class {
     TinySlabMeta *partial;   /* own slabs that have blocks to give out; the first is in use */
     TinySlabMeta *exhausted; /* own slabs that had none when last looked at */
     uint32_t partials;       /* slabs in the first list */
+    uint32_t exhausteds;     /* slabs in the second */
     /* Slabs that this heap owned and may claim again; any of them may be another's by now. */
     TinySlabMeta *hot;   /* in use when the heap's last thread ended, or NULL */
     TinySlabMeta *bench; /* the last that a live thread gave up, or NULL */

@@ -8,6 +8,14 @@
 
 #include <string.h>
 
+/* Exhausted slabs of a class that a heap keeps where others might need them: 1 MiB. The blocks of
+ * an owned slab wait for its owner, who may sleep or have no use for them; those of one without an
+ * owner are anyone's as soon as they come home. */
+#define EXHAUSTED_KEPT 16u
+
+/* A slab without an owner is worth adopting for this share of its blocks. */
+#define WORTH_ADOPTING 16u
+
 /* Partly used slabs of a class that a heap keeps; of more, those that are half free are given up.
  * In a guard build hardly any, so that slabs change hands as often as they can. */
 #ifdef HAKMEM_GUARD
@@ -23,9 +31,13 @@ static TinySlabMeta **list_of(struct hak_heap *heap, const TinySlabMeta *slab) {
     return slab->exhausted ? &class->exhausted : &class->partial;
 }
 
+static uint32_t *length_of(struct hak_heap *heap, const TinySlabMeta *slab) {
+    struct hak_heap_class *class = &heap->classes[hak_slab_class(slab)];
+    return slab->exhausted ? &class->exhausteds : &class->partials;
+}
+
 static void unlink_slab(struct hak_heap *heap, TinySlabMeta *slab) {
-    if (!slab->exhausted)
-        heap->classes[hak_slab_class(slab)].partials--;
+    (*length_of(heap, slab))--;
     if (slab->next)
         slab->next->previous = slab->previous;
     if (slab->previous)
@@ -37,8 +49,7 @@ static void unlink_slab(struct hak_heap *heap, TinySlabMeta *slab) {
 
 static void link_slab(struct hak_heap *heap, TinySlabMeta *slab, bool exhausted) {
     slab->exhausted = exhausted;
-    if (!exhausted)
-        heap->classes[hak_slab_class(slab)].partials++;
+    (*length_of(heap, slab))++;
     TinySlabMeta **list = list_of(heap, slab);
     slab->previous = NULL;
     slab->next = *list;
@@ -64,6 +75,14 @@ static bool tell(struct hak_heap *heap, TinySlabMeta *slab) {
     return true;
 }
 
+/* Offers a slab without an owner to which `count` blocks came home, once they are worth a claim:
+ * those that adopt it for a block or two would soon be back. */
+static void offer_if_worth(TinySlabMeta *slab, unsigned count) {
+    unsigned blocks = (unsigned)HAK_SLAB_SIZE / hak_class_size[hak_slab_class(slab)];
+    if (count * WORTH_ADOPTING >= blocks)
+        hak_pool_offer(slab, HAK_OFFER_CAME_HOME);
+}
+
 /* The caller holds the slab's notice, and hands it to the owner. If there is none, or it is just
  * leaving, the notice is taken back: whoever claims the slab will drain it.
  *
@@ -80,7 +99,7 @@ static void give_notice(TinySlabMeta *slab) {
         if (slab_remote_withdraw_notice(slab, seen)) {
             /* Only a hint, and so allowed although the slab may be anybody's by now. */
             if (owner == HAK_OWNER_ABANDONED)
-                hak_pool_offer(slab, HAK_OFFER_CAME_HOME);
+                offer_if_worth(slab, slab_remote_count_of(seen));
             return;
         }
     }
@@ -117,7 +136,7 @@ void hak_heap_leave_slab(struct hak_heap *heap, TinySlabMeta *slab, bool left_be
     if (slab_remote_count_of(word) >= used)
         collect(heap, slab);
     else if (slab_remote_count_of(word))
-        hak_pool_offer(slab, HAK_OFFER_CAME_HOME);
+        offer_if_worth(slab, slab_remote_count_of(word));
 }
 
 /* After a push, or after a notice was passed on: the slab may have no owner, and all its blocks at
@@ -328,7 +347,11 @@ unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void 
             hak_slab_has_blocks(slab))
             continue;
         unlink_slab(heap, slab);
-        link_slab(heap, slab, true);
+        if (class->exhausteds < EXHAUSTED_KEPT || hak_heaps_in_use() == 1 ||
+            !hak_option(HAK_OPT_ADOPT))
+            link_slab(heap, slab, true);
+        else
+            hak_heap_leave_slab(heap, slab, false);
     }
     if (wanted)
         memmove(slots, slots + wanted, (most - wanted) * sizeof *slots);

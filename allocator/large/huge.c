@@ -11,6 +11,7 @@
 #include "large/large.h"
 #include "base/counters.h"
 #include "base/diag.h"
+#include "base/lock.h"
 #include "base/options.h"
 #include "base/poison.h"
 #include "os/os.h"
@@ -58,7 +59,7 @@ static struct huge_header *header_of(const void *block) {
 /* The best fit that wastes at most a quarter. */
 static char *cache_get(size_t size, size_t *found_size) {
     char *mapping = NULL;
-    pthread_mutex_lock(&cache_lock);
+    hak_lock(&cache_lock);
     struct cached *best = NULL;
     for (unsigned i = 0; cached_bytes && i < CACHE_SLOTS; i++) {
         struct cached *c = &cache[i];
@@ -72,7 +73,7 @@ static char *cache_get(size_t size, size_t *found_size) {
         cached_bytes -= best->size;
         best->mapping = NULL;
     }
-    pthread_mutex_unlock(&cache_lock);
+    hak_unlock(&cache_lock);
     return mapping;
 }
 
@@ -80,7 +81,7 @@ static char *cache_get(size_t size, size_t *found_size) {
 static void cache_put(char *mapping, size_t size) {
     size_t most = (size_t)hak_option(HAK_OPT_CACHE_HUGE) << 20;
     while (size <= most) {
-        pthread_mutex_lock(&cache_lock);
+        hak_lock(&cache_lock);
         struct cached *empty = NULL, *oldest = NULL;
         for (unsigned i = 0; i < CACHE_SLOTS; i++) {
             struct cached *c = &cache[i];
@@ -92,13 +93,13 @@ static void cache_put(char *mapping, size_t size) {
         if (empty && cached_bytes + size <= most) {
             *empty = (struct cached){.mapping = mapping, .size = size, .freed_at = hak_os_now_ms()};
             cached_bytes += size;
-            pthread_mutex_unlock(&cache_lock);
+            hak_unlock(&cache_lock);
             return;
         }
         struct cached gone = *oldest; /* there is one: else the new one had fitted */
         oldest->mapping = NULL;
         cached_bytes -= gone.size;
-        pthread_mutex_unlock(&cache_lock);
+        hak_unlock(&cache_lock);
         hak_os_unmap(gone.mapping, gone.size);
         hak_count(HAK_COUNT_HUGE_UNMAPPED, 1);
     }
@@ -201,7 +202,7 @@ void *hak_huge_resize(void *block, size_t size) {
 void hak_huge_purge(uint64_t now, uint64_t delay, unsigned most) {
     while (most--) {
         struct cached gone = {.mapping = NULL};
-        pthread_mutex_lock(&cache_lock);
+        hak_lock(&cache_lock);
         for (unsigned i = 0; cached_bytes && i < CACHE_SLOTS; i++) {
             struct cached *c = &cache[i];
             if (c->mapping && now >= c->freed_at + delay) {
@@ -211,7 +212,7 @@ void hak_huge_purge(uint64_t now, uint64_t delay, unsigned most) {
                 break;
             }
         }
-        pthread_mutex_unlock(&cache_lock);
+        hak_unlock(&cache_lock);
         if (!gone.mapping)
             return;
         hak_os_unmap(gone.mapping, gone.size);
@@ -220,8 +221,8 @@ void hak_huge_purge(uint64_t now, uint64_t delay, unsigned most) {
 }
 
 void hak_large_fork_prepare(void) {
-    pthread_mutex_lock(&cache_lock);
+    hak_lock(&cache_lock);
 }
 void hak_large_fork_release(void) {
-    pthread_mutex_unlock(&cache_lock);
+    hak_unlock(&cache_lock);
 }

@@ -1,6 +1,7 @@
 /* mmap, mprotect, madvise, mremap, and the allocator's own memory. */
 #include "os/os.h"
 #include "base/counters.h"
+#include "base/lock.h"
 #include "base/poison.h"
 
 #include <errno.h>
@@ -143,7 +144,7 @@ static pthread_mutex_t meta_lock = PTHREAD_MUTEX_INITIALIZER;
 static char *meta_next, *meta_end;
 
 void *hak_os_meta(size_t size, size_t alignment) {
-    pthread_mutex_lock(&meta_lock);
+    hak_lock(&meta_lock);
     char *p = (char *)hak_round_up((uintptr_t)meta_next, alignment);
     if (!meta_next || p > meta_end || (size_t)(meta_end - p) < size) {
         size_t piece = hak_round_up(size + HAK_SLAB_SIZE, META_PIECE);
@@ -155,7 +156,7 @@ void *hak_os_meta(size_t size, size_t alignment) {
     }
     if (p)
         meta_next = p + size;
-    pthread_mutex_unlock(&meta_lock);
+    hak_unlock(&meta_lock);
     return p;
 }
 
@@ -166,8 +167,8 @@ uint64_t hak_os_now_ms(void) {
 }
 
 void hak_os_fork_prepare(void) {
-    pthread_mutex_lock(&meta_lock);
+    hak_lock(&meta_lock);
 }
 void hak_os_fork_release(void) {
-    pthread_mutex_unlock(&meta_lock);
+    hak_unlock(&meta_lock);
 }

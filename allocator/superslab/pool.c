@@ -4,6 +4,7 @@
 #include "superslab/hint_bitmap.h"
 #include "base/counters.h"
 #include "base/diag.h"
+#include "base/lock.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -168,7 +169,7 @@ static char *take_from_any(unsigned count, bool *zeroed, struct hak_superslab **
 }
 
 static struct hak_superslab *grow(void) {
-    pthread_mutex_lock(&grow_lock);
+    hak_lock(&grow_lock);
     /* relaxed, all but the last: only written under the lock, and released with the count */
     uint32_t id = atomic_load_explicit(&superslab_count, memory_order_relaxed);
     char *region = id < HAK_SUPERSLAB_MAX ? hak_arena_region() : NULL;
@@ -183,7 +184,7 @@ static struct hak_superslab *grow(void) {
         atomic_store_explicit(&superslab_count, id + 1, memory_order_release);
         hak_count(HAK_COUNT_STAGE3_NEW, 1);
     }
-    pthread_mutex_unlock(&grow_lock);
+    hak_unlock(&grow_lock);
     if (!ss)
         errno = ENOMEM;
     return ss;
@@ -342,8 +343,8 @@ void hak_pool_purge(uint64_t now, uint64_t delay, unsigned most) {
 }
 
 void hak_pool_fork_prepare(void) {
-    pthread_mutex_lock(&grow_lock);
+    hak_lock(&grow_lock);
 }
 void hak_pool_fork_release(void) {
-    pthread_mutex_unlock(&grow_lock);
+    hak_unlock(&grow_lock);
 }

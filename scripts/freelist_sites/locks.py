@@ -11,10 +11,10 @@ from .units import Function
 from .walk import Walker
 
 LOCKS = frozenset((
-    "pthread_mutex_lock", "pthread_mutex_trylock", "pthread_mutex_timedlock", "pthread_spin_lock",
+    "hak_lock", "pthread_mutex_lock", "pthread_mutex_trylock", "pthread_mutex_timedlock", "pthread_spin_lock",
     "pthread_spin_trylock", "pthread_rwlock_rdlock", "pthread_rwlock_wrlock", "mtx_lock", "mtx_trylock",
 ))
-UNLOCKS = frozenset(("pthread_mutex_unlock", "pthread_spin_unlock", "pthread_rwlock_unlock", "mtx_unlock"))
+UNLOCKS = frozenset(("hak_unlock", "pthread_mutex_unlock", "pthread_spin_unlock", "pthread_rwlock_unlock", "mtx_unlock"))
 LEGEND = (
     "lexical: between a lock and its unlock on every path of the function, or of functions that "
     "it calls to lock and unlock; callers: the function is only called while a lock is held; "
