@@ -38,25 +38,16 @@ void hak_remember_sticky(struct hak_heap *heap, TinySlabMeta *slab) {
     heap->sticky_next = (heap->sticky_next + 1) % HAK_STICKY;
 }
 
-static TinySlabMeta *reuse_hot(struct hak_heap *heap, unsigned class_index) {
-    TinySlabMeta *slab = heap->classes[class_index].hot;
+/* The hot or the bench slot. */
+static TinySlabMeta *reuse_slot(struct hak_heap *heap, TinySlabMeta **slot, unsigned class_index,
+                                enum hak_counter counter) {
+    TinySlabMeta *slab = *slot;
     if (!slab)
         return NULL;
-    heap->classes[class_index].hot = NULL;
+    *slot = NULL;
     if (!reclaim(heap, slab, class_index))
         return NULL;
-    hak_count(HAK_COUNT_REUSED_HOT, 1);
-    return slab;
-}
-
-static TinySlabMeta *reuse_bench(struct hak_heap *heap, unsigned class_index) {
-    TinySlabMeta *slab = heap->classes[class_index].bench;
-    if (!slab)
-        return NULL;
-    heap->classes[class_index].bench = NULL;
-    if (!reclaim(heap, slab, class_index))
-        return NULL;
-    hak_count(HAK_COUNT_REUSED_BENCH, 1);
+    hak_count(counter, 1);
     return slab;
 }
 
@@ -75,9 +66,10 @@ static TinySlabMeta *reuse_sticky(struct hak_heap *heap, unsigned class_index) {
 }
 
 TinySlabMeta *hak_reuse_remembered(struct hak_heap *heap, unsigned class_index) {
-    TinySlabMeta *slab = reuse_hot(heap, class_index);
+    struct hak_heap_class *class = &heap->classes[class_index];
+    TinySlabMeta *slab = reuse_slot(heap, &class->hot, class_index, HAK_COUNT_REUSED_HOT);
     if (!slab)
-        slab = reuse_bench(heap, class_index);
+        slab = reuse_slot(heap, &class->bench, class_index, HAK_COUNT_REUSED_BENCH);
     if (!slab)
         slab = reuse_sticky(heap, class_index);
     hak_count(HAK_COUNT_STAGE0_HINT, slab != NULL);

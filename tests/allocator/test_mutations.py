@@ -34,8 +34,9 @@ def before_claim(kind: str, case: str) -> Mistake:
     """A remembered slab is drained as soon as it is found, and only then claimed."""
     return Mistake(
         "allocator/heap/reuse.c",
-        f"    heap->classes[class_index].{kind} = NULL;\n",
-        f"    heap->classes[class_index].{kind} = NULL;\n    ss_remote_drain_to_freelist(slab, false);\n",
+        "    *slot = NULL;\n",
+        f"    *slot = NULL;\n    if (counter == HAK_COUNT_REUSED_{kind.upper()})\n"
+        "        ss_remote_drain_to_freelist(slab, false);\n",
         ("tests/test_reuse", case),
     )
 
