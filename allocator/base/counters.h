@@ -19,7 +19,7 @@
     X(STAGE3_NEW, "new SuperSlabs from the page arena (stage 3)")                                  \
     X(ADOPTED, "slabs adopted in any way, left behind by exited threads")                          \
     X(CLAIMS, "slabs claimed")                                                                     \
-    X(CLAIMS_FAILED, "claims that another thread won")                                             \
+    X(CLAIMS_FAILED, "claims of what had an owner by then")                                        \
     X(DRAINS, "remote queues drained")                                                             \
     X(DRAINED_BLOCKS, "blocks drained from remote queues")                                         \
     X(REMOTE_PUSHES, "chains pushed onto remote queues")                                           \

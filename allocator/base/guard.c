@@ -15,8 +15,10 @@
 #define STATE_OUT  0x6f75746f75746f75u
 #define STATE_HOME 0x686f6d65686f6d65u
 
+/* The state comes first: a write beyond the end breaks it before it breaks the size, by which the
+ * byte is named. */
 struct trailer {
-    uint64_t size, state;
+    uint64_t state, size;
 };
 
 static struct trailer *trailer_of(const void *block, unsigned class_index) {
@@ -84,6 +86,10 @@ void hak_guard_home(void *block, unsigned class_index) {
 }
 
 size_t hak_guard_size(const void *block, unsigned class_index) {
+    if (trailer_of(block, class_index)->state != (STATE_OUT ^ (uint64_t)(uintptr_t)block))
+        hak_fatal("hakmem: malloc_usable_size() or realloc(): block %p was freed, or written to "
+                  "beyond its end\n",
+                  block);
     return trailer_of(block, class_index)->size ^ (uintptr_t)block;
 }
 

@@ -1,8 +1,8 @@
 /* The guard build (HAKMEM_GUARD=1): every small block carries a trailer that tells whether it is
  * out, and how long it was asked to be.
  *
- *   out   | what the program asked for | canary 0xCA ... | size | state |
- *   home  | 0xDF ...                                     | size | state |
+ *   out   | what the program asked for | canary 0xCA ... | state | size |
+ *   home  | 0xDF ...                                     | state | size |
  *                                                          the last 16 bytes of the block
  *
  * So a free finds writes beyond the block's end, a second free, and pointers into a block; handing
@@ -13,7 +13,8 @@
 #include "base/config.h"
 
 #ifdef HAKMEM_GUARD
-#define HAK_GUARD_BYTES ((size_t)16) /* that a block needs beyond what was asked for */
+#define HAK_GUARD_BYTES                                                                            \
+    ((size_t)24) /* beyond what was asked for: the trailer, and room for a link */
 
 /* A block of a class is handed out for `size` bytes. */
 void hak_guard_out(void *block, size_t size, unsigned class_index);

@@ -127,6 +127,7 @@ void hak_heap_exit(void) {
     struct hak_heap *heap = hak_heap_self();
     if (!heap)
         return;
+    heap->ending = true;
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++)
         empty_magazine(heap, c);
     if (heap->spare)
@@ -135,6 +136,7 @@ void hak_heap_exit(void) {
     hak_heap_process_pending(heap, true);
     hak_heap_abandon_slabs(heap);
     heap->hint = NULL;
+    heap->ending = false;
     forget_magazines();
     hak_self = 0;
     hak_counters = NULL;
@@ -268,8 +270,13 @@ static void shed(struct hak_heap *heap, unsigned class_index, unsigned batch) {
         if (!put)
             heap->spare = magazine;
     }
-    if (!put)
+    if (!put) {
+        /* Notices first: a slab whose notice waits here can't be given up to those who need it.
+         * relaxed: a look; the exchange inside synchronises. */
+        if (atomic_load_explicit(&heap->pending, memory_order_relaxed))
+            hak_heap_process_pending(heap, false);
         hak_heap_give_blocks(heap, blocks, batch);
+    }
     memmove(blocks, blocks + batch, (count - batch) * sizeof *blocks);
     hak_thread.top[class_index] = class->bottom + count - batch;
 }
@@ -361,9 +368,6 @@ HAK_NOINLINE static void tick_slow(struct hak_heap *heap) {
     if (!old)
         return; /* the first tick of all begins the first interval */
     shrink_idle(heap);
-    /* relaxed: a look; the exchange inside synchronises */
-    if (atomic_load_explicit(&heap->pending, memory_order_relaxed))
-        hak_heap_process_pending(heap, false);
     trim_depot(heap);
     hak_pool_purge(now, (uint64_t)delay, PURGE_MOST);
     hak_huge_purge(now, (uint64_t)delay, UNMAP_MOST);
@@ -371,6 +375,11 @@ HAK_NOINLINE static void tick_slow(struct hak_heap *heap) {
 
 void hak_heap_tick(void) {
     struct hak_heap *heap = hak_heap_self();
-    if (heap && HAK_UNLIKELY(++heap->ticks % TICK_EVERY == 0))
-        tick_slow(heap);
+    if (!heap || HAK_LIKELY(++heap->ticks % TICK_EVERY))
+        return;
+    /* A thread that the depot serves needs nothing of its own slabs, but others may. relaxed: a
+     * look; the exchange inside synchronises. */
+    if (atomic_load_explicit(&heap->pending, memory_order_relaxed))
+        hak_heap_process_pending(heap, false);
+    tick_slow(heap);
 }

@@ -55,6 +55,7 @@ struct hak_heap {
     struct hak_magazine *spare; /* an empty one, or NULL */
     TinySlabMeta *kept;         /* an own slab that became empty, or NULL */
     uint32_t ticks;             /* slow paths taken */
+    bool ending;                /* its thread is giving everything back */
     uint32_t sticky_next;       /* the ring's oldest entry */
     /* Further slabs that this heap owned, the class in the low bits of their address; 0: none. */
     uintptr_t sticky[HAK_STICKY];

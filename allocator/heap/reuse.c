@@ -15,9 +15,14 @@ static bool reclaim(struct hak_heap *heap, TinySlabMeta *slab, unsigned class_in
     if (!slab_claim_then_drain(slab, false))
         return false;
     bool left_behind = slab->left_behind;
-    if (hak_slab_class(slab) != class_index || !hak_slab_has_blocks(slab) ||
-        (left_behind && !hak_option(HAK_OPT_ADOPT))) {
+    bool has_blocks = hak_slab_has_blocks(slab);
+    unsigned its_class = hak_slab_class(slab);
+    if (its_class != class_index || !has_blocks || (left_behind && !hak_option(HAK_OPT_ADOPT))) {
         hak_heap_leave_slab(heap, slab, left_behind);
+        /* Its letter may have been taken by one whose claim failed against this one. Only into the
+         * other class's mailbox: a search of this one's must end. */
+        if (!left_behind && has_blocks && its_class != class_index)
+            hak_mailbox_post(slab, its_class);
         return false;
     }
     hak_count(HAK_COUNT_ADOPTED, left_behind);

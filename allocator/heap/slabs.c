@@ -2,19 +2,25 @@
  * they go home. */
 #include "heap/heap.h"
 #include "base/counters.h"
+#include "base/guard.h"
 #include "base/options.h"
 #include "base/size_class.h"
 #include "page_map/page_map.h"
 
 #include <string.h>
 
-/* Exhausted slabs of a class that a heap keeps where others might need them: 1 MiB. The blocks of
- * an owned slab wait for its owner, who may sleep or have no use for them; those of one without an
- * owner are anyone's as soon as they come home. */
+/* Exhausted slabs of a class that a heap keeps although their blocks come home from other threads:
+ * 1 MiB. The blocks of an owned slab wait for its owner, who may sleep or have no use for them;
+ * those of one without an owner are anyone's. In a guard build hardly any are kept, so that slabs
+ * change hands as often as they can. */
+#ifdef HAKMEM_GUARD
+#define EXHAUSTED_KEPT 1u
+#else
 #define EXHAUSTED_KEPT 16u
+#endif
 
 /* A slab without an owner is worth adopting for this share of its blocks. */
-#define WORTH_ADOPTING 16u
+#define WORTH_ADOPTING 32u
 
 /* Partly used slabs of a class that a heap keeps; of more, those that are half free are given up.
  * In a guard build hardly any, so that slabs change hands as often as they can. */
@@ -37,6 +43,7 @@ static uint32_t *length_of(struct hak_heap *heap, const TinySlabMeta *slab) {
 }
 
 static void unlink_slab(struct hak_heap *heap, TinySlabMeta *slab) {
+    hak_slab_check_owner(slab, __func__);
     (*length_of(heap, slab))--;
     if (slab->next)
         slab->next->previous = slab->previous;
@@ -47,8 +54,9 @@ static void unlink_slab(struct hak_heap *heap, TinySlabMeta *slab) {
     slab->next = slab->previous = NULL;
 }
 
-static void link_slab(struct hak_heap *heap, TinySlabMeta *slab, bool exhausted) {
-    slab->exhausted = exhausted;
+static void link_slab(struct hak_heap *heap, TinySlabMeta *slab, bool without_blocks) {
+    hak_slab_check_owner(slab, __func__);
+    slab->exhausted = without_blocks;
     (*length_of(heap, slab))++;
     TinySlabMeta **list = list_of(heap, slab);
     slab->previous = NULL;
@@ -97,8 +105,10 @@ static void give_notice(TinySlabMeta *slab) {
         if (owner > HAK_OWNER_SPAN && tell((struct hak_heap *)owner, slab))
             return;
         if (slab_remote_withdraw_notice(slab, seen)) {
-            /* Only a hint, and so allowed although the slab may be anybody's by now. */
-            if (owner == HAK_OWNER_ABANDONED)
+            /* Looked at again, acquire: an owner that left the slab and, in its second look, still
+             * saw the notice has left the offer to this thread. Only a hint, and so allowed
+             * although the slab may be anybody's by now. */
+            if (atomic_load_explicit(&slab->owner, memory_order_acquire) == HAK_OWNER_ABANDONED)
                 offer_if_worth(slab, slab_remote_count_of(seen));
             return;
         }
@@ -126,6 +136,8 @@ static void collect(struct hak_heap *heap, TinySlabMeta *slab) {
 
 void hak_heap_leave_slab(struct hak_heap *heap, TinySlabMeta *slab, bool left_behind) {
     unsigned used = hak_slab_used(slab);
+    if (heap->kept == slab)
+        heap->kept = NULL;
     hak_slab_abandon(slab, left_behind);
     /* The last block may have been pushed after the drain, by a thread that saw this owner still:
      * this read-modify-write comes before that push, which then sees that there is no owner, or
@@ -180,26 +192,41 @@ static void slab_emptied(struct hak_heap *heap, TinySlabMeta *slab) {
     hak_slab_retire(gone);
 }
 
-/* Gives a slab that is half free up to the class's mailbox, and keeps it on the bench: this thread
- * has more of its kind than it needs, others may have too few. Not the one in use: the next then.
- */
+/* Most of what came home to an own slab since it was last exhausted came from other threads. What
+ * this thread itself frees would cost it more as another's. */
+static bool is_foreign(const TinySlabMeta *slab) {
+    return HAK_GUARD_BYTES || (slab->drained && 2 * slab->drained >= slab->taken);
+}
+
+/* This thread has more partly used slabs of a class than it needs, others may have too few: gives
+ * one up, unless it is in use. Half free ones go to the class's mailbox, and onto this heap's
+ * bench; of those whose blocks come home from others less will do, and they are only offered. Not
+ * one whose notice is out: that would wait here while the next owner is told nothing. */
 static void return_surplus(struct hak_heap *heap, TinySlabMeta *slab) {
     unsigned class_index = hak_slab_class(slab);
     struct hak_heap_class *class = &heap->classes[class_index];
     if (slab == class->partial)
         slab = slab->next;
-    unsigned used = hak_slab_used(slab);
-    if (2 * used * slab->block_size > slab->limit || slab == heap->kept ||
-        !hak_mailbox_has_room(class_index) || hak_heaps_in_use() == 1)
+    uint32_t out = hak_slab_used(slab) * slab->block_size;
+    if (slab == heap->kept || heap->ending || slab_remote_has_notice(slab) ||
+        hak_heaps_in_use() == 1)
+        return;
+    bool half_free = 2 * out <= slab->limit && hak_mailbox_has_room(class_index);
+    bool wanted = is_foreign(slab) && slab->limit - out >= slab->limit / WORTH_ADOPTING &&
+                  hak_option(HAK_OPT_ADOPT);
+    if (!half_free && !wanted)
         return;
     unlink_slab(heap, slab);
+    hak_count(HAK_COUNT_RETURNED, 1);
+    if (!half_free) {
+        hak_heap_leave_slab(heap, slab, false);
+        return;
+    }
     if (class->bench)
         hak_remember_sticky(heap, class->bench);
     class->bench = slab;
     hak_heap_leave_slab(heap, slab, false);
-    /* Only now, when it can be claimed. */
-    if (!hak_mailbox_post(slab, class_index))
-        hak_pool_offer(slab, HAK_OFFER_RETURNED);
+    hak_mailbox_post(slab, class_index); /* only now, when it can be claimed */
 }
 
 /* An own slab got blocks back, and `used` are still out. It may be somebody else's afterwards. */
@@ -318,6 +345,27 @@ static TinySlabMeta *get_slab(struct hak_heap *heap, unsigned class_index) {
     return slab;
 }
 
+/* Whether the heap has too many exhausted slabs of a class that others fill: one more is given up
+ * then, so that what comes home to it is for whoever needs it first. */
+static bool is_one_too_many(const struct hak_heap *heap, const TinySlabMeta *slab) {
+    return is_foreign(slab) && heap->classes[hak_slab_class(slab)].exhausteds >= EXHAUSTED_KEPT &&
+           hak_heaps_in_use() > 1 && hak_option(HAK_OPT_ADOPT);
+}
+
+/* An own slab has no blocks to give any more, and may be somebody else's afterwards. Not while its
+ * notice is out, as in return_surplus. */
+static void exhausted(struct hak_heap *heap, TinySlabMeta *slab) {
+    bool leave = is_one_too_many(heap, slab) && !slab_remote_has_notice(slab);
+    slab->taken = slab->drained = 0;
+    unlink_slab(heap, slab);
+    if (leave) {
+        hak_count(HAK_COUNT_RETURNED, 1);
+        hak_heap_leave_slab(heap, slab, false);
+    } else {
+        link_slab(heap, slab, true);
+    }
+}
+
 unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void **slots,
                               unsigned most) {
     struct hak_heap_class *class = &heap->classes[class_index];
@@ -346,42 +394,54 @@ unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void 
         if (slab_remote_count_relaxed(slab) && slab_claim_then_drain(slab, false) &&
             hak_slab_has_blocks(slab))
             continue;
-        unlink_slab(heap, slab);
-        if (class->exhausteds < EXHAUSTED_KEPT || hak_heaps_in_use() == 1 ||
-            !hak_option(HAK_OPT_ADOPT))
-            link_slab(heap, slab, true);
-        else
-            hak_heap_leave_slab(heap, slab, false);
+        if (!looked_at_pending && slab_remote_has_notice(slab) && is_one_too_many(heap, slab)) {
+            looked_at_pending = true; /* its notice waits there, most likely */
+            hak_heap_process_pending(heap, false);
+            continue;
+        }
+        exhausted(heap, slab);
     }
     if (wanted)
         memmove(slots, slots + wanted, (most - wanted) * sizeof *slots);
     return most - wanted;
 }
 
-void hak_heap_abandon_slabs(struct hak_heap *heap) {
+/* Leaves a class's slabs. */
+static void abandon_class(struct hak_heap *heap, struct hak_heap_class *class) {
     bool adopt = hak_option(HAK_OPT_ADOPT);
-    heap->kept = NULL;
-    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
-        struct hak_heap_class *class = &heap->classes[c];
-        TinySlabMeta *in_use = class->partial;
-        TinySlabMeta *slab;
-        /* The exhausted ones first: leaving one may bring it back as an empty one. */
-        while ((slab = class->exhausted ? class->exhausted : class->partial)) {
-            heap->kept = NULL;
-            bool exhausted = slab->exhausted;
-            unlink_slab(heap, slab);
-            slab_claim_then_drain(slab, false);
-            if (is_free(slab)) {
-                hak_slab_retire(slab);
-                continue;
-            }
-            /* For the next thread that gets this heap. */
-            if (adopt && slab == in_use)
-                hak_remember_hot(heap, slab);
-            else if (adopt && !exhausted)
-                hak_remember_sticky(heap, slab);
-            hak_heap_leave_slab(heap, slab, true);
+    TinySlabMeta *in_use = class->partial;
+    TinySlabMeta *slab;
+    /* The exhausted ones first: leaving one may bring it back as an empty one. */
+    while ((slab = class->exhausted ? class->exhausted : class->partial)) {
+        bool has_blocks = !slab->exhausted;
+        heap->kept = NULL;
+        unlink_slab(heap, slab);
+        slab_claim_then_drain(slab, false);
+        if (is_free(slab)) {
+            hak_slab_retire(slab);
+            continue;
         }
+        /* For the next thread that gets this heap. */
+        if (adopt && slab == in_use)
+            hak_remember_hot(heap, slab);
+        else if (adopt && has_blocks)
+            hak_remember_sticky(heap, slab);
+        hak_count(HAK_COUNT_ABANDONED, 1);
+        hak_heap_leave_slab(heap, slab, true);
     }
+}
+
+void hak_heap_abandon_slabs(struct hak_heap *heap) {
+    /* Leaving a slab may bring another back, of any class: its second look may find it in the next
+     * life. So until nothing is left. */
+    bool found;
+    do {
+        found = false;
+        for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
+            struct hak_heap_class *class = &heap->classes[c];
+            found |= class->exhausted || class->partial;
+            abandon_class(heap, class);
+        }
+    } while (found);
     heap->kept = NULL;
 }

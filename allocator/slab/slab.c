@@ -68,6 +68,7 @@ void hak_slab_begin(char *base, unsigned class_index) {
     slab->limit = (uint32_t)(HAK_SLAB_SIZE / size) * size;
     slab->block_size = size;
     slab->exhausted = false;
+    slab->taken = slab->drained = 0;
     /* relaxed: the store of the owner word releases both */
     atomic_store_explicit(&slab->used, 0, memory_order_relaxed);
     atomic_store_explicit(&slab->class_index, class_index, memory_order_relaxed);
@@ -121,6 +122,7 @@ unsigned ss_remote_drain_to_freelist(TinySlabMeta *slab, bool notice_arrived) {
             "hakmem: more blocks of %u bytes came home to slab %p than were out: a double free\n",
             (unsigned long)slab->block_size, (void *)slab->base);
     hak_slab_set_used(slab, used - count);
+    slab->drained += count;
     validate(slab);
     return count;
 }
@@ -134,10 +136,9 @@ bool slab_claim_then_drain(TinySlabMeta *slab, bool notice_arrived) {
 
 void hak_slab_abandon(TinySlabMeta *slab, bool left_behind) {
     hak_slab_check_owner(slab, __func__);
-    hak_count(left_behind ? HAK_COUNT_ABANDONED : HAK_COUNT_RETURNED, 1);
     slab->left_behind = left_behind;
     /* One whose blocks are all out is offered by the first thread that pushes one back. */
-    bool worth_offering = left_behind && hak_slab_has_blocks(slab);
+    bool worth_offering = hak_slab_has_blocks(slab);
     /* release: the next owner's claim acquires all that this one did to the slab */
     atomic_store_explicit(&slab->owner, HAK_OWNER_ABANDONED, memory_order_release);
     if (worth_offering)
@@ -168,6 +169,7 @@ unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most) {
         slab->bump += slab->block_size;
     }
     hak_slab_set_used(slab, hak_slab_used(slab) + taken);
+    slab->taken += taken;
     return taken;
 }
 
@@ -188,11 +190,11 @@ bool hak_mailbox_has_room(unsigned class_index) {
 bool hak_mailbox_post(TinySlabMeta *slab, unsigned class_index) {
     for (unsigned i = 0; i < LETTERS; i++) {
         TinySlabMeta *none = NULL;
-        /* relaxed: the letter is a pointer to memory that is always there, and says nothing about
-         * the slab; the claim acquires what the last owner released */
+        /* release: who takes the letter sees that the slab has no owner; else the letter would be
+         * gone and the slab not claimed. relaxed look and failure: another place will do. */
         if (!atomic_load_explicit(&mailbox[class_index].letters[i], memory_order_relaxed) &&
             atomic_compare_exchange_strong_explicit(&mailbox[class_index].letters[i], &none, slab,
-                                                    memory_order_relaxed, memory_order_relaxed))
+                                                    memory_order_release, memory_order_relaxed))
             return true;
     }
     return false;
@@ -200,11 +202,12 @@ bool hak_mailbox_post(TinySlabMeta *slab, unsigned class_index) {
 
 TinySlabMeta *hak_mailbox_take(unsigned class_index) {
     for (unsigned i = 0; i < LETTERS; i++) {
+        /* relaxed: a look, that leaves the cache line shared; acquire: as told in hak_mailbox_post
+         */
         if (!atomic_load_explicit(&mailbox[class_index].letters[i], memory_order_relaxed))
             continue;
-        /* relaxed: as in hak_mailbox_post */
         TinySlabMeta *slab =
-            atomic_exchange_explicit(&mailbox[class_index].letters[i], NULL, memory_order_relaxed);
+            atomic_exchange_explicit(&mailbox[class_index].letters[i], NULL, memory_order_acquire);
         if (slab)
             return slab;
     }

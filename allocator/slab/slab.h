@@ -32,7 +32,7 @@ unsigned ss_remote_drain_to_freelist(TinySlabMeta *slab, bool notice_arrived);
 bool slab_claim_then_drain(TinySlabMeta *slab, bool notice_arrived);
 
 /* Gives up ownership; by the owner, who may have ended (`left_behind`) or only have no use for the
- * slab. One that was left behind with blocks to give is offered. */
+ * slab. One that has blocks to give is offered. */
 void hak_slab_abandon(TinySlabMeta *slab, bool left_behind);
 
 /* The mailbox: for each class a few places for slabs that live threads have given up, free for

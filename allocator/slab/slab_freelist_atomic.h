@@ -126,6 +126,11 @@ HAK_INLINE bool slab_remote_is_quiet(const TinySlabMeta *slab) {
 /* In the three exchanges below the word is first read relaxed, and on failure again: it is only
  * computed with, and the exchange checks it. */
 
+/* True if a notice is out. relaxed: a hint; one may be put at any moment. */
+HAK_INLINE bool slab_remote_has_notice(const TinySlabMeta *slab) {
+    return atomic_load_explicit(&slab->remote, memory_order_relaxed) & SLAB_REMOTE_NOTICE;
+}
+
 /* Adds a chain of `count` blocks of this slab, linked from `first` to `last`, by any thread.
  * Returns the word as it was before: without the notice in it, the caller has put the notice
  * there and must see that the owner is told.

@@ -249,8 +249,9 @@ void hak_pool_offer(TinySlabMeta *slab, enum hak_offer list) {
     /* From the metadata's own address: the slab may be anybody's by now. */
     struct hak_superslab *ss = (struct hak_superslab *)((uintptr_t)slab & ~(uintptr_t)4095);
     unsigned class_index = atomic_load_explicit(&slab->class_index, memory_order_relaxed);
-    /* relaxed: the bit's release, below, is what shows it to those who find the bit */
-    atomic_store_explicit(&slab->offered[list], true, memory_order_relaxed);
+    /* release: who finds the flag sees that the slab has no owner; else it would end the offer and
+     * not claim. (The bit below may have been set by another slab's offer.) */
+    atomic_store_explicit(&slab->offered[list], true, memory_order_release);
     hak_hint_set(&hints, SET_OFFER(class_index, list), ss->id);
 }
 
@@ -266,8 +267,9 @@ TinySlabMeta *hak_pool_look_for_offer(unsigned class_index, enum hak_offer list)
         TinySlabMeta *found = NULL;
         for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS - 1; i++) {
             TinySlabMeta *slab = &ss->slabs[i];
-            /* relaxed: the claim that follows decides; nothing of the slab is used before */
-            if (!atomic_load_explicit(&slab->offered[list], memory_order_relaxed) ||
+            /* acquire: pairs with the offer's release. relaxed for the others: the claim that
+             * follows decides; nothing of the slab is used before. */
+            if (!atomic_load_explicit(&slab->offered[list], memory_order_acquire) ||
                 atomic_load_explicit(&slab->owner, memory_order_relaxed) != HAK_OWNER_ABANDONED ||
                 atomic_load_explicit(&slab->class_index, memory_order_relaxed) != class_index)
                 continue;
@@ -279,7 +281,8 @@ TinySlabMeta *hak_pool_look_for_offer(unsigned class_index, enum hak_offer list)
         }
         if (found) {
             /* Whoever leaves it again with blocks to give offers it again: so every search ends,
-             * even among many that have none. */
+             * even among many that have none.
+             * relaxed: an offer that comes in between is of the slab that is claimed next. */
             atomic_store_explicit(&found->offered[list], false, memory_order_relaxed);
             return found;
         }

@@ -34,7 +34,9 @@ typedef struct TinySlabMeta {
                                       the depot, or in the remote queue */
     bool exhausted;                /* which of the two lists it is in */
     bool left_behind;              /* its last owner ended, and didn't just give it up */
-    char unused_owner[14];
+    uint32_t taken;                /* blocks that went out since it was last exhausted, */
+    uint32_t drained;              /* and that came home through the remote queue */
+    char unused_owner[4];
 
     /* -- the others' cache line -- */
     _Atomic uintptr_t owner;           /* HAK_OWNER_NONE, HAK_OWNER_ABANDONED, or a thread heap */
@@ -101,7 +103,7 @@ bool hak_pool_extend(char *base, unsigned count, unsigned wanted);
 enum hak_offer { HAK_OFFER_RETURNED, HAK_OFFER_CAME_HOME };
 void hak_pool_offer(TinySlabMeta *slab, enum hak_offer list);
 /* A slab of the class that was offered and has no owner; NULL if none is found. Ends the offer. The
- * caller has still to claim it, and calls again if that fails. */
+ * caller has still to claim it, and calls again if that fails. Any thread. */
 TinySlabMeta *hak_pool_look_for_offer(unsigned class_index, enum hak_offer list);
 
 /* Gives the pages of slabs that have been free for `delay` ms back to the system; looks at no

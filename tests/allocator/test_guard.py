@@ -27,7 +27,9 @@ MISUSES = {
         "was written to after it was freed, at byte 20",
     ),
     "never_handed_out": ("char *q = malloc(40); free(q - (size_t)q % 65536 + 64 * 900);", "was never handed out"),
-    "realloc_of_freed": ("char *q = malloc(40); free(q); p = realloc(q, 400);", "double free of block"),
+    "realloc_of_freed": ("char *q = malloc(40); free(q); p = realloc(q, 400);", "was freed, or written to"),
+    "usable_size_of_freed": ("char *q = malloc(40); free(q); return malloc_usable_size(q);", "was freed, or written to"),
+    "one_byte_into_the_trailer": ("char *q = malloc(32744); q[32752] = 1; free(q);", "beyond its end, at byte 32752"),
     "calloc_overflow": ("char *q = calloc(3, 100); q[300] = 1; free(q);", "written to beyond its end, at byte 300"),
     "aligned_overflow": (
         "char *q = aligned_alloc(256, 256); q[256] = 1; free(q);", "written to beyond its end, at byte 256"
@@ -95,3 +97,15 @@ def test_drivers_pass_every_check(driver: list[str]) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+
+
+def test_slabs_that_change_hands_at_every_chance_stay_sound() -> None:
+    """In this build a heap gives a slab up as soon as it may: what it still remembers of it must do no
+    harm."""
+    subprocess.run(["make", "-s", "-C", str(ROOT), "VARIANT=guard", "test_reuse"], check=True)
+    done = subprocess.run(
+        [str(ROOT / "out/guard/tests/test_reuse"), "a_slab_that_was_given_up_is_not_kept"],
+        capture_output=True, text=True, timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 test(s) run" in done.stdout + done.stderr

@@ -230,8 +230,6 @@ static void what_nobody_took_comes_back_from_the_bench(void **state) {
     hak_option_value[HAK_OPT_DEPOT] = kept;
 }
 
-/* ---- what an exited thread left behind ------------------------------------------------------- */
-
 /* Takes all unused slabs of the mapped SuperSlabs, so that only new memory is left; their list. */
 static unsigned occupy_all(char **bases, unsigned most) {
     unsigned n = 0;
@@ -246,7 +244,124 @@ static unsigned occupy_all(char **bases, unsigned most) {
     return n;
 }
 
-enum { GATE_SIZE = 4000, GATE_IN_SLAB = SLAB_BYTES / 4096 };
+/* A heap's kept empty slab may be handed out from again, become exhausted and be given up: then it
+ * isn't the heap's to keep any more. */
+enum { KEPT_SIZE = 5000, KEPT_BLOCKS = 12 * 40, AFTER = 2000 };
+static void *kept_blocks[KEPT_BLOCKS];
+
+static void *free_and_reuse(void *argument) {
+    void **mine = argument;
+    free(malloc(16));
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    for (int i = 0; i < KEPT_BLOCKS; i++) /* remotely: collects slabs, keeps one that is empty */
+        verify_and_free(&kept_blocks[i], 1, KEPT_SIZE);
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    for (int i = 0; i < AFTER; i++) {
+        mine[i] = malloc(7000);
+        fill_block(mine[i], 7000);
+    }
+    pthread_barrier_wait(&barrier);
+    return NULL;
+}
+
+static void a_slab_that_was_given_up_is_not_kept(void **state) {
+    (void)state;
+    static void *mine[AFTER], *theirs[AFTER];
+    assert_int_equal(pthread_barrier_init(&barrier, NULL, 2), 0);
+    pthread_t other;
+    assert_int_equal(pthread_create(&other, NULL, free_and_reuse, theirs), 0);
+    pthread_barrier_wait(&barrier);
+    for (int round = 0; round < 3; round++) { /* all out, the last slabs home, all out again */
+        for (int i = 0; i < KEPT_BLOCKS; i++) {
+            if (kept_blocks[i])
+                continue;
+            kept_blocks[i] = malloc(KEPT_SIZE);
+            fill_block(kept_blocks[i], KEPT_SIZE);
+        }
+        for (int i = KEPT_BLOCKS / 2; round < 2 && i < KEPT_BLOCKS; i++) {
+            free(kept_blocks[i]);
+            kept_blocks[i] = NULL;
+        }
+    }
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    for (int i = 0; i < AFTER; i++) {
+        mine[i] = malloc(6000);
+        fill_block(mine[i], 6000);
+    }
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    pthread_join(other, NULL);
+    verify_and_free(mine, AFTER, 6000);
+    verify_and_free(theirs, AFTER, 7000);
+}
+
+/* What comes home from another thread to more slabs than a heap keeps is for whoever needs it,
+ * though its owner neither ends nor does anything any more. */
+enum { SLEEP_SIZE = 1400, SLEEPERS = 60 * (SLAB_BYTES / 1408) };
+static void *sleepers[SLEEPERS], *again[SLEEPERS / 2];
+
+static void *allocate_and_sleep(void *argument) {
+    struct job all = {.size = SLEEP_SIZE, .allocate = SLEEPERS, .blocks = sleepers};
+    allocate_and_end(&all);
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier); /* has half of its blocks freed by another */
+    struct job half = {.size = SLEEP_SIZE, .allocate = SLEEPERS / 2, .blocks = again};
+    allocate_and_end(&half);
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier); /* sleeps */
+    return argument;
+}
+
+/* Frees every other block of `count`, all of which go to their slabs. */
+static void free_half(void **blocks, unsigned count, size_t size) {
+    for (unsigned i = 0; i < count; i += 2)
+        verify_and_free(&blocks[i], 1, size);
+    hak_heap_exit(); /* what the magazine holds, too */
+    free(malloc(16));
+}
+
+static void what_comes_home_to_a_sleeper_is_not_lost(void **state) {
+    (void)state;
+    NOT_UNDER_ASAN();
+    long kept = without_depot();
+    enum { WANTED = SLEEPERS / 8 };
+    static void *mine[WANTED];
+    static char *occupied[4096];
+    assert_int_equal(pthread_barrier_init(&barrier, NULL, 2), 0);
+    pthread_t other;
+    assert_int_equal(pthread_create(&other, NULL, allocate_and_sleep, NULL), 0);
+    pthread_barrier_wait(&barrier);
+    free_half(sleepers, SLEEPERS, SLEEP_SIZE);
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    free_half(again, SLEEPERS / 2, SLEEP_SIZE);
+    unsigned n = occupy_all(occupied, 4096);
+    struct counts before = now();
+    for (int i = 0; i < WANTED; i++) {
+        mine[i] = malloc(SLEEP_SIZE);
+        fill_block(mine[i], SLEEP_SIZE);
+    }
+    struct counts after = now();
+    pthread_barrier_wait(&barrier);
+    pthread_join(other, NULL);
+    for (unsigned i = 0; i < n; i++)
+        hak_pool_give(occupied[i], 1);
+    verify_and_free(mine, WANTED, SLEEP_SIZE);
+    for (unsigned i = 1; i < SLEEPERS; i += 2)
+        verify_and_free(&sleepers[i], 1, SLEEP_SIZE);
+    for (unsigned i = 1; i < SLEEPERS / 2; i += 2)
+        verify_and_free(&again[i], 1, SLEEP_SIZE);
+    hak_option_value[HAK_OPT_DEPOT] = kept;
+    assert_true(after.gate > before.gate);
+    assert_int_equal(after.stage3, before.stage3);
+}
+
+/* ---- what an exited thread left behind ------------------------------------------------------- */
+
+enum { GATE_SIZE = 10000, GATE_IN_SLAB = SLAB_BYTES / 10240 };
 
 static void before_memory_is_mapped_the_gate_adopts(void **state) {
     (void)state;
@@ -300,8 +415,8 @@ static void another_heap_takes_what_was_left_with_blocks(void **state) {
     /* Its heap's hot slot still points there; that hint is out of date now. */
     uint64_t hot = now().hot;
     void *theirs;
-    struct job again = {.size = 2400, .allocate = 1, .blocks = &theirs};
-    in_a_thread(allocate_and_end, &again);
+    struct job later = {.size = 2400, .allocate = 1, .blocks = &theirs};
+    in_a_thread(allocate_and_end, &later);
     assert_int_equal(now().hot, hot);
     assert_ptr_not_equal(hak_slab_meta_of(mine), hak_slab_meta_of(theirs));
     free(mine);
@@ -356,6 +471,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_sticky_ring_brings_back_the_others),
     cmocka_unit_test(a_live_thread_returns_what_others_can_use),
     cmocka_unit_test(what_nobody_took_comes_back_from_the_bench),
+    cmocka_unit_test(a_slab_that_was_given_up_is_not_kept),
+    cmocka_unit_test(what_comes_home_to_a_sleeper_is_not_lost),
     cmocka_unit_test(before_memory_is_mapped_the_gate_adopts),
     cmocka_unit_test(another_heap_takes_what_was_left_with_blocks),
     cmocka_unit_test(adoption_can_be_turned_off),
