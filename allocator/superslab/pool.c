@@ -248,6 +248,7 @@ void hak_pool_give(char *base, unsigned count) {
 void hak_pool_offer(TinySlabMeta *slab, enum hak_offer list) {
     /* From the metadata's own address: the slab may be anybody's by now. */
     struct hak_superslab *ss = (struct hak_superslab *)((uintptr_t)slab & ~(uintptr_t)4095);
+    /* relaxed: a hint, where the slab isn't the caller's */
     unsigned class_index = atomic_load_explicit(&slab->class_index, memory_order_relaxed);
     /* release: who finds the flag sees that the slab has no owner; else it would end the offer and
      * not claim. (The bit below may have been set by another slab's offer.) */
