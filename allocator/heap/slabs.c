@@ -19,7 +19,9 @@
 #define EXHAUSTED_KEPT 16u
 #endif
 
-/* A slab without an owner is worth adopting for this share of its blocks. */
+/* The share of its blocks for which a slab without an owner is worth a claim: rather than unused
+ * memory of a mapped SuperSlab, and rather than mapping more. */
+#define WORTH_REUSING  8u
 #define WORTH_ADOPTING 32u
 
 /* Partly used slabs of a class that a heap keeps; of more, those that are half free are given up.
@@ -87,7 +89,9 @@ static bool tell(struct hak_heap *heap, TinySlabMeta *slab) {
  * those that adopt it for a block or two would soon be back. */
 static void offer_if_worth(TinySlabMeta *slab, unsigned count) {
     unsigned blocks = (unsigned)HAK_SLAB_SIZE / hak_class_size[hak_slab_class(slab)];
-    if (count * WORTH_ADOPTING >= blocks)
+    if (count * WORTH_REUSING >= blocks)
+        hak_pool_offer(slab, HAK_OFFER_RETURNED);
+    else if (count * WORTH_ADOPTING >= blocks)
         hak_pool_offer(slab, HAK_OFFER_CAME_HOME);
 }
 
