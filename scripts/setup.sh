@@ -21,7 +21,7 @@ case " $* " in *" test "*)
     needed_lib+=(libcmocka-dev)
     needed+=(g++)
     optional+=(libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 libtbbmalloc2 python3-matplotlib
-        python3-pytest python3-hypothesis python3-jsonschema shellcheck clang)
+        python3-pytest python3-hypothesis python3-jsonschema shellcheck clang spin)
     # The other machine that hakmem is for, emulated.
     if [ "$(uname -m)" = x86_64 ]; then
         optional+=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
