@@ -466,7 +466,35 @@ static void the_kept_empty_slab_changes_its_class(void **state) {
     free(other);
 }
 
+/* With nothing to reuse: first what is mapped (stage 2), then new memory (stage 3). */
+static void unused_slabs_come_before_new_memory(void **state) {
+    (void)state;
+    NOT_UNDER_ASAN();
+    static char *occupied[4096];
+    struct hak_superslab *none = NULL;
+    hak_pool_give(hak_pool_take(1, &none, true).base, 1); /* one at least is unused and mapped */
+    void *blocks[2];
+    struct job job = {.size = 20000, .allocate = 0, .blocks = &blocks[0]};
+    in_a_thread(allocate_and_end, &job); /* what the C library allocates for a thread */
+    struct counts before = now();
+    job.allocate = 1;
+    in_a_thread(allocate_and_end, &job);
+    struct counts mapped = now();
+    assert_int_equal(mapped.stage2, before.stage2 + 1);
+    assert_int_equal(mapped.stage3, before.stage3);
+    unsigned n = occupy_all(occupied, 4096);
+    job = (struct job){.size = 24000, .allocate = 1, .blocks = &blocks[1]};
+    in_a_thread(allocate_and_end, &job);
+    assert_int_equal(now().stage2, mapped.stage2);
+    assert_int_equal(now().stage3, mapped.stage3 + 1);
+    for (unsigned i = 0; i < n; i++)
+        hak_pool_give(occupied[i], 1);
+    verify_and_free(&blocks[0], 1, 20000);
+    verify_and_free(&blocks[1], 1, 24000);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(unused_slabs_come_before_new_memory),
     cmocka_unit_test(the_next_thread_of_a_heap_takes_the_hot_slab),
     cmocka_unit_test(the_sticky_ring_brings_back_the_others),
     cmocka_unit_test(a_live_thread_returns_what_others_can_use),
