@@ -13,6 +13,15 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+# The same examples each time: what fails here fails again.
+try:
+    import hypothesis
+except ImportError:
+    pass
+else:
+    hypothesis.settings.register_profile("repeatable", derandomize=True)
+    hypothesis.settings.load_profile("repeatable")
+
 # A shell that starts the tests in the background has them ignore Ctrl-C, and their children too,
 # some of which are to be interrupted.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -143,7 +143,7 @@ class SiteFinder:
             if not table.is_guarded(base, node.token.text, file) and \
                     not self._is_disguise(node.parts[0], scope):
                 self.harmless.add(node.token.key)
-        elif node.kind == "offsetof":
+        elif node.kind == "offsetof" and node.path:
             first = node.path[0]
             if first.text in MEMBERS and not table.is_guarded(node.type, first.text, file):
                 self.harmless.add(first.key)

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from freelist_trees import INCLUDE, found_in, make_tree
@@ -71,6 +71,7 @@ def test_any_text_can_be_read(parts: list[str]) -> None:
     assert lines == sorted(lines) and all(1 <= n <= text.count("\n") + 1 for n in lines)
 
 
+@example(["offsetof", "("])
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(
     "if ( ) { } else while do for ; = == ! * & s b -> freelist . remote slab_freelist_pop_lockfree , "
