@@ -271,10 +271,8 @@ static void shed(struct hak_heap *heap, unsigned class_index, unsigned batch) {
             heap->spare = magazine;
     }
     if (!put) {
-        /* Notices first: a slab whose notice waits here can't be given up to those who need it.
-         * relaxed: a look; the exchange inside synchronises. */
-        if (atomic_load_explicit(&heap->pending, memory_order_relaxed))
-            hak_heap_process_pending(heap, false);
+        /* Notices first: a slab whose notice waits here can't be given up to those who need it. */
+        hak_heap_process_pending(heap, false);
         hak_heap_give_blocks(heap, blocks, batch);
     }
     memmove(blocks, blocks + batch, (count - batch) * sizeof *blocks);
@@ -377,9 +375,7 @@ void hak_heap_tick(void) {
     struct hak_heap *heap = hak_heap_self();
     if (!heap || HAK_LIKELY(++heap->ticks % TICK_EVERY))
         return;
-    /* A thread that the depot serves needs nothing of its own slabs, but others may. relaxed: a
-     * look; the exchange inside synchronises. */
-    if (atomic_load_explicit(&heap->pending, memory_order_relaxed))
-        hak_heap_process_pending(heap, false);
+    /* A thread that the depot serves needs nothing of its own slabs, but others may. */
+    hak_heap_process_pending(heap, false);
     tick_slow(heap);
 }

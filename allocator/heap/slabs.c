@@ -286,6 +286,9 @@ void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned c
 /* ---- blocks go out ------------------------------------------------------------------------- */
 
 void hak_heap_process_pending(struct hak_heap *heap, bool closing) {
+    /* relaxed: a look, that spares the exchange when there is nothing; the exchange synchronises */
+    if (!closing && !atomic_load_explicit(&heap->pending, memory_order_relaxed))
+        return;
     /* acquire: pairs with tell()'s release */
     uintptr_t head = atomic_exchange_explicit(&heap->pending, closing ? HAK_PENDING_CLOSED : 0,
                                               memory_order_acquire);
@@ -381,9 +384,7 @@ unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void 
             break;
         if (!slab && !looked_at_pending) {
             looked_at_pending = true;
-            /* relaxed: a look; the exchange inside synchronises */
-            if (atomic_load_explicit(&heap->pending, memory_order_relaxed))
-                hak_heap_process_pending(heap, false);
+            hak_heap_process_pending(heap, false);
             continue;
         }
         if (!slab) {

@@ -248,7 +248,7 @@ class Reader:
             return Node("conditional", operator, [left, then, self.assignment()])
         if self.text() in _ASSIGN:
             operator = self.next()
-            right = self.braces() if self.text() == "{" else self.assignment()
+            right = self.initialiser()
             return Node("assign", operator, [left, right])
         return left
 
@@ -385,6 +385,10 @@ class Reader:
         self.take(")")
         return found
 
+    def initialiser(self) -> Node:
+        """Read what follows an =, where braces may stand for an expression."""
+        return self.braces() if self.text() == "{" else self.assignment()
+
     def braces(self) -> Node:
         """Read an initialiser's braces."""
         node = Node("list", self.next())
@@ -401,7 +405,7 @@ class Reader:
                     break
             start = self.peek()
             self.take("=")
-            value = self.braces() if self.text() == "{" else self.assignment()
+            value = self.initialiser()
             node.parts.append(Node("designated", start, [value], path=path) if path else value)
             self.take(",")
             if self.at == before:

@@ -124,7 +124,7 @@ class SiteFinder:
                 _, type_, _ = reader.declarator(base)
                 reader.skip_attributes()
                 if reader.take("="):
-                    value = reader.braces() if reader.text() == "{" else reader.assignment()
+                    value = reader.initialiser()
                     self._settle_all(value, scope, type_)
                 elif reader.text() == "(":
                     self._settle_all(reader.unary(), scope, None)

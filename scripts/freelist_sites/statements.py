@@ -122,7 +122,7 @@ def _declaration(reader: Reader) -> Statement:
         reader.skip_attributes()
         value = None
         if reader.take("="):
-            value = reader.braces() if reader.text() == "{" else reader.assignment()
+            value = reader.initialiser()
         if name is not None and not is_typedef:
             variables.append(Variable(name.text, type_, name, value))
         if not reader.take(",") or reader.at == before:

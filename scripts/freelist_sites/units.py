@@ -151,7 +151,7 @@ def _declare(tokens: list[Token], table: Table, file: str) -> None:
         name, type_, _ = reader.declarator(base)
         reader.skip_attributes()
         if reader.take("="):
-            reader.braces() if reader.text() == "{" else reader.assignment()
+            reader.initialiser()
         if name is not None and is_typedef:
             table.add_typedef(name.text, file, type_)
         elif name is not None:
