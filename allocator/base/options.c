@@ -19,6 +19,11 @@ static const struct option_row rows[HAK_OPT_COUNT] = {
     [HAK_OPT_CACHE_HUGE] = {"HAKMEM_CACHE_HUGE", "MiB", 64, 0, 1024 * 1024},
     [HAK_OPT_DEPOT] = {"HAKMEM_DEPOT", "KiB", 512, 0, 1024 * 1024},
     [HAK_OPT_STATS] = {"HAKMEM_STATS", "0 or 1", 0, 0, 1},
+    [HAK_OPT_MAGAZINE_MIN] = {"HAKMEM_MAGAZINE_MIN", "blocks", 16, 1, 16},
+    [HAK_OPT_MAGAZINE_MAX] = {"HAKMEM_MAGAZINE_MAX", "KiB", 32, 0, 32},
+    [HAK_OPT_THP] = {"HAKMEM_THP", "0 or 1", 0, 0, 1},
+    [HAK_OPT_CHECK] = {"HAKMEM_CHECK", "0 or 1", 0, 0, 1},
+    [HAK_OPT_CRASH_LOG] = {"HAKMEM_CRASH_LOG", "0 or 1", 0, 0, 1},
 };
 
 long hak_option_value[HAK_OPT_COUNT];

@@ -12,6 +12,11 @@ enum hak_option {
     HAK_OPT_CACHE_HUGE,    /* MiB of freed huge blocks kept for reuse until the delay is over */
     HAK_OPT_DEPOT,         /* KiB of free blocks a size class keeps for exchange among threads */
     HAK_OPT_STATS,         /* 1: print counters to standard error at exit */
+    HAK_OPT_MAGAZINE_MIN,  /* blocks that a thread's magazine of a class has room for at first */
+    HAK_OPT_MAGAZINE_MAX,  /* KiB of free blocks of a class that a thread keeps at most */
+    HAK_OPT_THP,           /* 1: the system may back SuperSlabs with huge pages */
+    HAK_OPT_CHECK,         /* 1: every block is checked, as in a guard build */
+    HAK_OPT_CRASH_LOG,     /* 1: what the allocator knows is printed when the program crashes */
     HAK_OPT_COUNT
 };
 
