@@ -2,8 +2,6 @@
 #include "base/counters.h"
 #include "base/diag.h"
 
-#include <stddef.h>
-
 _Thread_local struct hak_counter_set *hak_counters;
 struct hak_counter_set hak_counters_of_all;
 static struct hak_counter_set *_Atomic sets = &hak_counters_of_all;
@@ -27,6 +25,68 @@ uint64_t hak_counter(enum hak_counter counter) {
         sum += atomic_load_explicit(&set->value[counter], memory_order_relaxed);
     return sum;
 }
+
+/* ---- every block, while statistics are on --------------------------------------------------- */
+
+static _Atomic uint64_t live, live_peak; /* usable bytes */
+
+/* A count of the calling thread. relaxed, as in hak_count: the thread's own set has no other
+ * writer, the one for all is added to. */
+static void add(_Atomic uint64_t *count, uint64_t n, bool shared) {
+    if (shared)
+        atomic_fetch_add_explicit(count, n, memory_order_relaxed);
+    else
+        atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + n,
+                              memory_order_relaxed);
+}
+
+void hak_count_out(unsigned kind, size_t requested, size_t usable) {
+    bool shared = !hak_counters;
+    struct hak_counter_set *set = shared ? &hak_counters_of_all : hak_counters;
+    struct hak_kind_set *row = &set->kinds[hak_counted_row(kind)];
+    add(&row->requests, 1, shared);
+    add(&row->requested, requested, shared);
+    add(&row->bytes_out, usable, shared);
+    /* relaxed: a sum of its own that orders nothing; each addition learns the value it made, so the
+     * greatest of them is never missed. */
+    uint64_t now = atomic_fetch_add_explicit(&live, usable, memory_order_relaxed) + usable;
+    uint64_t peak = atomic_load_explicit(&live_peak, memory_order_relaxed);
+    while (now > peak && !atomic_compare_exchange_weak_explicit(
+                             &live_peak, &peak, now, memory_order_relaxed, memory_order_relaxed))
+        ;
+}
+
+void hak_count_home(unsigned kind, size_t requested, size_t usable) {
+    bool shared = !hak_counters;
+    struct hak_counter_set *set = shared ? &hak_counters_of_all : hak_counters;
+    struct hak_kind_set *row = &set->kinds[hak_counted_row(kind)];
+    add(&row->frees, 1, shared);
+    add(&row->requested_home, requested, shared);
+    add(&row->bytes_home, usable, shared);
+    atomic_fetch_sub_explicit(&live, usable, memory_order_relaxed); /* relaxed: as above */
+}
+
+uint64_t hak_live_bytes(void) {
+    return atomic_load_explicit(&live, memory_order_relaxed); /* relaxed: a figure, no more */
+}
+uint64_t hak_live_bytes_peak(void) {
+    return atomic_load_explicit(&live_peak, memory_order_relaxed); /* relaxed: as above */
+}
+
+struct hak_kind_counts hak_counted(unsigned kind) {
+    struct hak_kind_counts sum = {.requests = 0};
+    /* acquire for the links, relaxed for the values: as in hak_counter */
+    for (struct hak_counter_set *set = atomic_load_explicit(&sets, memory_order_acquire); set;
+         set = set->next) {
+        struct hak_kind_set *row = &set->kinds[hak_counted_row(kind)];
+#define X(name) sum.name += atomic_load_explicit(&row->name, memory_order_relaxed);
+        HAK_KIND_COUNTS(X)
+#undef X
+    }
+    return sum;
+}
+
+/* ---- the table ----------------------------------------------------------------------------- */
 
 static const struct {
     const char *name, *text;

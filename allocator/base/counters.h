@@ -1,9 +1,12 @@
-/* Counters of rare events, for HAKMEM_STATS and the tests. Never touched on a fast path. */
+/* Counters of rare events, for HAKMEM_STATS and the tests, never touched on a fast path; and, where
+ * statistics are on and no fast path is taken, counts of every block that goes out and comes home.
+ */
 #ifndef HAK_COUNTERS_H
 #define HAK_COUNTERS_H
 
+#include "base/config.h"
+
 #include <stdatomic.h>
-#include <stdint.h>
 
 /* The stages through which a slab is got, cheapest first, and what else happens rarely. */
 #define HAK_COUNTERS(X)                                                                            \
@@ -43,11 +46,40 @@ enum hak_counter {
         HAK_COUNTER_COUNT
 };
 
+/* What was counted of the blocks of one kind. */
+#define HAK_KIND_COUNTS(X)                                                                         \
+    X(requests)       /* blocks that went out to the program */                                    \
+    X(frees)          /* blocks that came home */                                                  \
+    X(requested)      /* bytes that the program asked for, of all that went out */                 \
+    X(requested_home) /* the same of those that came home, where it was remembered */              \
+    X(bytes_out)      /* usable bytes of all that went out */                                      \
+    X(bytes_home)     /* usable bytes of all that came home */
+
+struct hak_kind_set {
+#define X(name) _Atomic uint64_t name;
+    HAK_KIND_COUNTS(X)
+#undef X
+};
+
+/* The same, added up. */
+struct hak_kind_counts {
+#define X(name) uint64_t name;
+    HAK_KIND_COUNTS(X)
+#undef X
+};
+
+/* Which row of a set is whose: size class 1 is row 0; spans and huge blocks come last. */
+#define HAK_COUNTED_KINDS (HAK_CLASS_MAX + 2u)
+HAK_INLINE unsigned hak_counted_row(unsigned kind) {
+    return kind <= HAK_CLASS_MAX ? kind - 1 : HAK_CLASS_MAX + (kind - HAK_KIND_SPAN);
+}
+
 /* A thread's counters; they live in its heap, so that counting shares no cache line. Each is
  * written by the thread that uses the heap alone, and read by anyone. */
 struct hak_counter_set {
     _Atomic uint64_t value[HAK_COUNTER_COUNT];
-    struct hak_counter_set *next; /* among all sets there ever were */
+    struct hak_counter_set *next;                 /* among all sets there ever were */
+    struct hak_kind_set kinds[HAK_COUNTED_KINDS]; /* untouched while statistics are off */
 };
 
 /* The calling thread's set, or NULL: then the set for all who have none is used. */
@@ -71,6 +103,25 @@ static inline void hak_count(enum hak_counter counter, uint64_t n) {
 
 /* The sum over all threads, ended ones included; exact when none is counting. */
 uint64_t hak_counter(enum hak_counter counter);
+
+/* To be called for every block that goes out or comes home when hak_option(HAK_OPT_STATS) isn't 0,
+ * else never. `kind` is the block's page-map entry (1 to HAK_CLASS_MAX, HAK_KIND_SPAN,
+ * HAK_KIND_HUGE), `usable` its usable bytes, the same both times; `requested` is what the program
+ * asked for, and where a freed block's isn't remembered 0. A block that changes its size in place
+ * comes home with the old one and goes out with the new one. Out is counted when the caller has the
+ * block, home while it still has it, so that the sum is never more than what there is. */
+void hak_count_out(unsigned kind, size_t requested, size_t usable);
+void hak_count_home(unsigned kind, size_t requested, size_t usable);
+
+/* The sums for one kind over all threads, ended ones included; exact when none is counting. Zeros
+ * while statistics are off. */
+struct hak_kind_counts hak_counted(unsigned kind);
+
+/* Usable bytes of all blocks that are out, now and at most at any time since the program began, as
+ * hak_count_out and hak_count_home saw them: with several threads, a call that another thread is
+ * in the middle of may be missing. */
+uint64_t hak_live_bytes(void);
+uint64_t hak_live_bytes_peak(void);
 
 /* The counter of a name as the table prints it, or HAK_COUNTER_COUNT. */
 enum hak_counter hak_counter_named(const char *name);
