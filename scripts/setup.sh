@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing on a Debian or Ubuntu machine, asking nothing.
 #
-#   scripts/setup.sh [bench] [test]
+#   scripts/setup.sh [bench] [test] [--also PACKAGE...]
 #
 # Where it may not install, it lists the packages and the command, and goes on if only the optional
 # ones are missing.
@@ -26,6 +26,12 @@ case " $* " in *" test "*)
     if [ "$(uname -m)" = x86_64 ]; then
         optional+=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
     fi
+    ;;
+esac
+# Whatever else a caller serves with optional packages, by name.
+case " $* " in *" --also "*)
+    while [ "$1" != --also ]; do shift; done
+    optional+=("${@:2}")
     ;;
 esac
 
