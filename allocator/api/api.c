@@ -3,6 +3,8 @@
 #include "api/fast_path.h"
 #include "base/counters.h"
 #include "base/diag.h"
+#include "base/guard.h"
+#include "base/options.h"
 #include "large/large.h"
 #include "os/os.h"
 
@@ -29,31 +31,68 @@ int hak_stats_get(const char *name, uint64_t *value) {
 
 /* ---- the slow ends ------------------------------------------------------------------------- */
 
+HAK_COLD static void note_resized(const void *block, unsigned kind, size_t usable, size_t size) {
+    if (hak_option(HAK_OPT_STATS)) {
+        hak_count_home(kind, 0, usable);
+        hak_count_out(kind, size, hak_large_usable(block, kind));
+    }
+}
+
+/* A block's hand-over and return in instrumented mode. */
+HAK_COLD static void note_out(void *block, unsigned class_index, size_t size) {
+    if (hak_guarding())
+        hak_guard_out(block, size, class_index);
+    else
+        hak_unmark(block);
+    if (hak_option(HAK_OPT_STATS))
+        hak_count_out(class_index, size, hak_class_size[class_index]);
+}
+HAK_COLD static void note_home(void *block, unsigned class_index) {
+    size_t size = hak_guarding() ? hak_guard_home(block, class_index) : 0;
+    if (hak_option(HAK_OPT_STATS))
+        hak_count_home(class_index, size, hak_class_size[class_index]);
+}
+HAK_COLD static void note_large_out(const void *block, size_t size) {
+    unsigned kind = hak_page_map_get(block);
+    if (hak_option(HAK_OPT_STATS))
+        hak_count_out(kind, size, hak_large_usable(block, kind));
+}
+HAK_COLD static void note_large_home(const void *block, unsigned kind) {
+    if (hak_option(HAK_OPT_STATS))
+        hak_count_home(kind, 0, hak_large_usable(block, kind));
+}
+
 static void *large_new(size_t size, size_t alignment, bool zero) {
     hak_init();
     hak_heap_tick();
     struct hak_superslab *none = NULL;
     struct hak_superslab **hint = hak_heap_hint();
-    return hak_large_new(size, alignment, zero, hint ? hint : &none);
+    void *block = hak_large_new(size, alignment, zero, hint ? hint : &none);
+    if (HAK_UNLIKELY(hak_instrumented) && block)
+        note_large_out(block, size);
+    return block;
 }
 
+/* After hak_init. */
 static void *small_new(unsigned class_index, size_t size) {
     void **top = hak_thread.top[class_index];
     void *block = *top;
     if (HAK_LIKELY(block != NULL))
         hak_thread.top[class_index] = top - 1;
+    else if (!(block = hak_heap_refill(class_index)))
+        return NULL;
+    hak_unpoison(block, size);
+    if (HAK_UNLIKELY(hak_instrumented))
+        note_out(block, class_index, size);
     else
-        block = hak_heap_refill(class_index);
-    if (block) {
-        hak_unpoison(block, size);
-        hak_guard_out(block, size, class_index);
-    }
+        hak_unmark(block);
     return block;
 }
 
 HAK_NOINLINE void *hak_malloc_slow(size_t size) {
-    if (HAK_LIKELY(size <= HAK_SMALL_MAX - HAK_GUARD_BYTES))
-        return small_new(hak_size_class(size + HAK_GUARD_BYTES), size);
+    hak_init();
+    if (HAK_LIKELY(size <= HAK_SMALL_MAX - hak_guard_bytes))
+        return small_new(hak_size_class(size + hak_guard_bytes), size);
     return large_new(size, HAK_MIN_ALIGN, false);
 }
 
@@ -92,13 +131,29 @@ HAK_COLD static size_t foreign_usable(void *block) {
         block);
 }
 
+/* Ends the program unless a small block that the program holds begins there. */
+static void check_small(const void *block, unsigned class_index, const char *function) {
+    if (HAK_UNLIKELY(!hak_begins_block(block, hak_mark_key[class_index])))
+        hak_fatal(
+            "hakmem: %s(): invalid pointer %p: it points into a block of %u bytes, not at its "
+            "start\n",
+            function, block, (unsigned long)hak_class_size[class_index]);
+    if (HAK_UNLIKELY(hak_is_marked(block, class_index)))
+        hak_fatal(*function == 'f' ? "hakmem: %s(): double free of block %p of %u bytes\n"
+                                   : "hakmem: %s(): block %p of %u bytes was freed before\n",
+                  function, block, (unsigned long)hak_class_size[class_index]);
+}
+
 HAK_NOINLINE void hak_free_slow(void *block) {
     if (!block)
         return;
     unsigned kind = hak_page_map_get(block);
     int kept = errno;
     if (HAK_LIKELY(kind - 1 < HAK_CLASS_MAX)) {
-        hak_guard_home(block, kind);
+        check_small(block, kind, "free");
+        if (HAK_UNLIKELY(hak_instrumented))
+            note_home(block, kind);
+        hak_mark(block, kind);
         hak_poison(block, hak_class_size[kind]);
         hak_heap_overflow(block, kind);
         errno = kept;
@@ -109,19 +164,17 @@ HAK_NOINLINE void hak_free_slow(void *block) {
         return;
     }
     hak_poison(block, hak_large_usable(block, kind));
+    if (HAK_UNLIKELY(hak_instrumented))
+        note_large_home(block, kind);
     hak_large_free(block, kind);
     hak_heap_tick();
     errno = kept;
 }
 
 /* Bytes of a small block that the program may use. */
-static size_t small_usable(const void *block, unsigned class_index) {
-#ifdef HAKMEM_GUARD
-    return hak_guard_size(block, class_index);
-#else
-    (void)block;
-    return hak_class_size[class_index];
-#endif
+static size_t small_usable(const void *block, unsigned class_index, const char *function) {
+    check_small(block, class_index, function);
+    return hak_guarding() ? hak_guard_size(block, class_index) : hak_class_size[class_index];
 }
 
 size_t hak_malloc_usable_size(void *block) {
@@ -130,7 +183,7 @@ size_t hak_malloc_usable_size(void *block) {
     unsigned kind = hak_page_map_get(block);
     if (HAK_LIKELY(kind - 1 < HAK_CLASS_MAX)) {
         hak_unpoison(block, hak_class_size[kind]); /* who asks may use it all */
-        return small_usable(block, kind);
+        return small_usable(block, kind, "malloc_usable_size");
     }
     if (kind == HAK_KIND_NONE)
         return foreign_usable(block);
@@ -147,7 +200,7 @@ void *hak_calloc(size_t count, size_t size) {
         errno = ENOMEM;
         return NULL;
     }
-    if (bytes > HAK_SMALL_MAX - HAK_GUARD_BYTES)
+    if (bytes > HAK_SMALL_MAX - hak_guard_bytes)
         return large_new(bytes, HAK_MIN_ALIGN, true);
     void *block = hak_malloc_fast(bytes);
     if (HAK_LIKELY(block != NULL))
@@ -165,10 +218,10 @@ void *hak_realloc(void *block, size_t size) {
     unsigned kind = hak_page_map_get(block);
     size_t usable;
     if (HAK_LIKELY(kind - 1 < HAK_CLASS_MAX)) {
-        usable = small_usable(block, kind);
+        usable = small_usable(block, kind, "realloc");
         /* Shrinking a small block by moving it would cost more than it saves; with guards every
          * one moves, so that who still uses the old block is found. */
-        if (!HAK_GUARD_BYTES && size <= usable && (size > usable / 2 || usable <= 128)) {
+        if (!hak_guarding() && size <= usable && (size > usable / 2 || usable <= 128)) {
             hak_poison(block, usable);
             hak_unpoison(block, size);
             return block;
@@ -182,6 +235,8 @@ void *hak_realloc(void *block, size_t size) {
             void *resized = hak_large_resize(block, kind, size);
             errno = kept;
             if (resized) {
+                if (HAK_UNLIKELY(hak_instrumented))
+                    note_resized(resized, kind, usable, size);
                 hak_unpoison(resized, size);
                 return resized;
             }
@@ -211,8 +266,9 @@ void *hak_reallocarray(void *block, size_t count, size_t size) {
 static void *aligned_new(size_t alignment, size_t size) {
     if (alignment <= HAK_MIN_ALIGN)
         return hak_malloc(size);
+    hak_init();
     if (size <= HAK_SMALL_MAX && alignment <= HAK_SMALL_MAX) {
-        size_t rounded = hak_round_up((size ? size : 1) + HAK_GUARD_BYTES, alignment);
+        size_t rounded = hak_round_up((size ? size : 1) + hak_guard_bytes, alignment);
         if (rounded <= HAK_SMALL_MAX) {
             unsigned class_index = hak_size_class(rounded);
             while (class_index <= HAK_CLASS_MAX && hak_class_size[class_index] % alignment)

@@ -4,13 +4,29 @@
 
 #include "base/config.h"
 
-/* Writes to standard error. Understands %s, %d (long), %u (unsigned long), %p, %%; longer lines
- * than 511 bytes are cut. Async-signal-safe; errno is kept. */
+/* Writes to standard error. Understands %s, %d (long), %u (unsigned long), %p, %%, and a width:
+ * %8u and %8d are padded on the left, %-8s and %8s on the right. Longer texts than 511 bytes are
+ * cut, and end with a newline all the same. Async-signal-safe; errno is kept. */
 void hak_message(const char *format, ...);
 
 /* Lets messages reach standard error after the program closed it, as many do before the last
- * functions of atexit run. */
+ * functions of atexit run. Once, at start-up. */
 void hak_message_keep_stderr(void);
+
+/* Where messages go: standard error, or what it was when it was kept. Async-signal-safe. */
+int hak_message_fd(void);
+
+/* A longer text that is put together in a buffer of the caller's, and written whenever that is
+ * full. Async-signal-safe; errno is kept. */
+struct hak_writer {
+    int fd;
+    size_t size, used; /* bytes of `text` */
+    char *text;
+};
+/* Adds to the text; the format as for hak_message, of any length. */
+void hak_write(struct hak_writer *writer, const char *format, ...);
+/* Writes what was not written yet. False if something of the text could not be written. */
+bool hak_write_end(struct hak_writer *writer);
 
 /* hak_message, then abort(). For corruption that the allocator found itself. */
 _Noreturn void hak_fatal(const char *format, ...) HAK_COLD;

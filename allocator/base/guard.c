@@ -1,15 +1,15 @@
-/* Writing and checking the trailers of the guard build. */
+/* Writing and checking the trailers of checked blocks. */
 #include "base/guard.h"
-
-#ifdef HAKMEM_GUARD
 #include "base/diag.h"
+#include "base/mark.h"
+#include "base/options.h"
 #include "base/size_class.h"
 
 #include <string.h>
 
 #define CANARY 0xCAu /* from the end of what was asked for to the trailer */
-#define FREED  0xDFu /* all of a block that is home; a link may stand in its first word */
-#define LINK   sizeof(void *)
+#define FREED  0xDFu /* all of a block that is home, but for its first two words: link and mark */
+#define HEAD   ((size_t)16)
 
 /* States are mixed with the address: a copied trailer is no valid one. */
 #define STATE_OUT  0x6f75746f75746f75u
@@ -20,6 +20,16 @@
 struct trailer {
     uint64_t state, size;
 };
+
+size_t hak_guard_bytes;
+
+void hak_guard_init(void) {
+#ifdef HAKMEM_GUARD
+    hak_guard_bytes = HAK_GUARD_BYTES;
+#else
+    hak_guard_bytes = hak_option(HAK_OPT_CHECK) ? HAK_GUARD_BYTES : 0;
+#endif
+}
 
 static struct trailer *trailer_of(const void *block, unsigned class_index) {
     return (struct trailer *)((uintptr_t)block + hak_class_size[class_index] -
@@ -46,7 +56,8 @@ void hak_guard_out(void *block, size_t size, unsigned class_index) {
         hak_fatal("hakmem: block %p of %u bytes is handed out twice\n", block,
                   (unsigned long)(trailer->size ^ mix));
     if (trailer->state == (STATE_HOME ^ mix)) {
-        size_t at = first_other(bytes, LINK, room, FREED);
+        size_t at = hak_is_marked(block, class_index) ? first_other(bytes, HEAD, room, FREED)
+                                                      : sizeof(void *);
         if (at < room)
             hak_fatal("hakmem: block %p was written to after it was freed, at byte %u\n", block,
                       (unsigned long)at);
@@ -55,16 +66,13 @@ void hak_guard_out(void *block, size_t size, unsigned class_index) {
                   "beyond the end of its neighbour, or after it was freed\n",
                   block, (unsigned long)hak_class_size[class_index]);
     }
+    hak_unmark(block);
     memset(bytes + size, CANARY, room - size);
     trailer->size = size ^ mix;
     trailer->state = STATE_OUT ^ mix;
 }
 
-void hak_guard_home(void *block, unsigned class_index) {
-    if (((uintptr_t)block & (HAK_SLAB_SIZE - 1)) % hak_class_size[class_index])
-        hak_fatal("hakmem: free(): invalid pointer %p: it points into a block of %u bytes, not at "
-                  "its start\n",
-                  block, (unsigned long)hak_class_size[class_index]);
+size_t hak_guard_home(void *block, unsigned class_index) {
     struct trailer *trailer = trailer_of(block, class_index);
     unsigned char *bytes = block;
     size_t room = room_of(class_index);
@@ -74,15 +82,16 @@ void hak_guard_home(void *block, unsigned class_index) {
         hak_fatal("hakmem: free(): double free of block %p of %u bytes\n", block,
                   (unsigned long)size);
     if (trailer->state == 0)
-        hak_fatal("hakmem: free(): block %p was never handed out\n", block);
+        hak_fatal("hakmem: free(): invalid pointer: block %p was never handed out\n", block);
     size_t end = trailer->state == (STATE_OUT ^ mix) && size <= room
                      ? first_other(bytes, size, room, CANARY)
                      : room;
     if (trailer->state != (STATE_OUT ^ mix) || size > room || end < room)
         hak_fatal("hakmem: free(): block %p was written to beyond its end, at byte %u\n", block,
                   (unsigned long)end);
-    memset(bytes, FREED, room);
+    memset(bytes + HEAD, FREED, room - HEAD);
     trailer->state = STATE_HOME ^ mix;
+    return size;
 }
 
 size_t hak_guard_size(const void *block, unsigned class_index) {
@@ -96,4 +105,3 @@ size_t hak_guard_size(const void *block, unsigned class_index) {
 void hak_guard_new_slab(char *base) {
     memset(base, 0, HAK_SLAB_SIZE);
 }
-#endif

@@ -2,7 +2,9 @@
 #include "heap/heap.h"
 #include "base/counters.h"
 #include "base/diag.h"
+#include "base/guard.h"
 #include "base/lock.h"
+#include "base/mark.h"
 #include "base/options.h"
 #include "base/size_class.h"
 #include "large/large.h"
@@ -15,9 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLOTS_AT_FIRST 16u /* of a magazine; it shrinks to no less */
-_Static_assert(2 * MAGAZINE_LEAST >= SLOTS_AT_FIRST, "every class has room for them");
-#define TICK_EVERY 16u /* slow paths between two looks at the clock */
+/* The first refill of a class takes no more than this, in bytes: a program that has few blocks of a
+ * large class shouldn't pay for pages behind others. */
+#define FIRST_REFILL_BYTES 4096u
+#define TICK_EVERY         16u /* slow paths between two looks at the clock */
 
 /* What one tick may do at most, so that no call of malloc takes long. */
 #define TRIM_MOST  64u /* magazines given home from the depot */
@@ -61,20 +64,46 @@ static unsigned slots_of(unsigned class_index) {
     return 2 * hak_magazine_batch(class_index);
 }
 
+/* The same for every heap, since a magazine of the depot must fit into any. */
+static uint16_t most_of(unsigned class_index) {
+    size_t bytes = (size_t)hak_option(HAK_OPT_MAGAZINE_MAX) << 10;
+    size_t most = bytes / hak_class_size[class_index] & ~(size_t)1;
+    if (most < 2)
+        most = 2;
+    return (uint16_t)(most < slots_of(class_index) ? most : slots_of(class_index));
+}
+
+/* A magazine shrinks to no less. */
+static unsigned slots_at_first(const struct hak_heap_class *class) {
+    unsigned slots = (unsigned)hak_option(HAK_OPT_MAGAZINE_MIN);
+    return slots < class->most ? slots : class->most;
+}
+
+static uint16_t first_refill(unsigned class_index, unsigned capacity) {
+    unsigned blocks = FIRST_REFILL_BYTES / hak_class_size[class_index];
+    if (blocks > capacity / 2)
+        blocks = capacity / 2;
+    return (uint16_t)(blocks ? blocks : 1);
+}
+
 static struct hak_heap *new_heap(void) {
     size_t slots = 0;
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++)
         slots += 1 + slots_of(c);
-    struct hak_heap *heap = hak_os_meta(sizeof *heap + slots * sizeof(void *), HAK_CACHE_LINE);
+    size_t bytes = sizeof(struct hak_heap) + slots * sizeof(void *);
+    size_t hidden = hak_instrumented ? sizeof(struct hak_thread) : 0;
+    struct hak_heap *heap = hak_os_meta(bytes + hidden, HAK_CACHE_LINE);
     if (!heap)
         return NULL;
+    if (hidden)
+        heap->magazines = (struct hak_thread *)((char *)heap + bytes);
     hak_counters_register(&heap->counters);
     hak_count(HAK_COUNT_HEAPS, 1);
     void **next = heap->slots;
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
         heap->classes[c].bottom = next; /* zero, as all memory of the system is */
-        heap->classes[c].most = (uint16_t)slots_of(c);
-        next += 1 + heap->classes[c].most;
+        heap->classes[c].most = most_of(c);
+        next += 1 + slots_of(c);
     }
     /* relaxed: nobody knows the heap before it owns a slab, and hak_heap_enter releases it first */
     atomic_store_explicit(&heap->pending, HAK_PENDING_CLOSED, memory_order_relaxed);
@@ -95,13 +124,15 @@ struct hak_heap *hak_heap_enter(void) {
         return NULL;
     }
     atomic_fetch_add_explicit(&heaps_in_use, 1, memory_order_relaxed); /* relaxed: a hint */
+    if (!hak_instrumented)
+        heap->magazines = &hak_thread;
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
         struct hak_heap_class *class = &heap->classes[c];
-        class->capacity = SLOTS_AT_FIRST;
-        class->refill = class->capacity / 2;
+        class->capacity = (uint16_t)slots_at_first(class);
+        class->refill = first_refill(c, class->capacity);
         class->misses = 0;
-        hak_thread.top[c] = class->bottom;
-        hak_thread.end[c] = class->bottom + class->capacity;
+        heap->magazines->top[c] = class->bottom;
+        heap->magazines->end[c] = class->bottom + class->capacity;
     }
     /* release: whoever tells this heap something sees it open and whole */
     atomic_store_explicit(&heap->pending, 0, memory_order_release);
@@ -119,8 +150,8 @@ struct hak_heap *hak_heap_enter(void) {
  * with those that stay here. */
 static void empty_magazine(struct hak_heap *heap, unsigned class_index) {
     void **bottom = heap->classes[class_index].bottom;
-    hak_heap_give_blocks(heap, bottom + 1, (unsigned)(hak_thread.top[class_index] - bottom));
-    hak_thread.top[class_index] = bottom;
+    hak_heap_give_blocks(heap, bottom + 1, (unsigned)(heap->magazines->top[class_index] - bottom));
+    heap->magazines->top[class_index] = bottom;
 }
 
 void hak_heap_exit(void) {
@@ -171,6 +202,8 @@ static void fork_release(void) {
     hak_unlock(&heaps_lock);
 }
 
+bool hak_instrumented;
+
 enum { NOT_BEGUN, BEGUN, READY };
 static _Atomic int init_state;
 
@@ -185,6 +218,9 @@ HAK_COLD static void init_slow(void) {
     }
     int kept = errno;
     hak_options_init();
+    hak_guard_init();
+    hak_marks_init();
+    hak_instrumented = hak_guarding() || hak_option(HAK_OPT_STATS);
     hak_page_map_init();
     hak_pool_init();
     if (pthread_key_create(&thread_end_key, at_thread_end) != 0)
@@ -213,7 +249,7 @@ void hak_init(void) {
 static void set_capacity(struct hak_heap *heap, unsigned class_index, unsigned capacity) {
     struct hak_heap_class *class = &heap->classes[class_index];
     class->capacity = (uint16_t)(capacity < class->most ? capacity : class->most);
-    hak_thread.end[class_index] = class->bottom + class->capacity;
+    heap->magazines->end[class_index] = class->bottom + class->capacity;
 }
 
 void *hak_heap_refill(unsigned class_index) {
@@ -223,9 +259,9 @@ void *hak_heap_refill(unsigned class_index) {
     hak_heap_tick();
     struct hak_heap_class *class = &heap->classes[class_index];
     /* Making the heap known to the thread library may have allocated, and so filled it already. */
-    void **top = hak_thread.top[class_index];
+    void **top = heap->magazines->top[class_index];
     if (HAK_UNLIKELY(top != class->bottom)) {
-        hak_thread.top[class_index] = top - 1;
+        heap->magazines->top[class_index] = top - 1;
         return *top;
     }
     class->misses++;
@@ -241,15 +277,14 @@ void *hak_heap_refill(unsigned class_index) {
             heap->spare = magazine;
     } else {
         count = hak_heap_take_blocks(heap, class_index, blocks, thread_ended ? 1 : class->refill);
-        if (class->refill < class->most / 2) {
-            class->refill = (uint16_t)(class->refill * 2 < class->most / 2 ? class->refill * 2
-                                                                           : class->most / 2);
-        }
+        if (class->refill < class->most / 2u)
+            class->refill = (uint16_t)(class->refill * 2u < class->most / 2u ? class->refill * 2u
+                                                                             : class->most / 2u);
     }
     if (class->capacity < count)
         set_capacity(heap, class_index, count);
     void *block = count ? blocks[count - 1] : NULL;
-    hak_thread.top[class_index] = class->bottom + (count ? count - 1 : 0);
+    heap->magazines->top[class_index] = class->bottom + (count ? count - 1 : 0);
     if (HAK_UNLIKELY(thread_ended))
         hak_heap_exit();
     return block;
@@ -259,7 +294,7 @@ void *hak_heap_refill(unsigned class_index) {
 static void shed(struct hak_heap *heap, unsigned class_index, unsigned batch) {
     struct hak_heap_class *class = &heap->classes[class_index];
     void **blocks = class->bottom + 1;
-    unsigned count = (unsigned)(hak_thread.top[class_index] - class->bottom);
+    unsigned count = (unsigned)(heap->magazines->top[class_index] - class->bottom);
     struct hak_magazine *magazine = heap->spare ? heap->spare : hak_magazine_new();
     heap->spare = NULL;
     bool put = false;
@@ -276,7 +311,7 @@ static void shed(struct hak_heap *heap, unsigned class_index, unsigned batch) {
         hak_heap_give_blocks(heap, blocks, batch);
     }
     memmove(blocks, blocks + batch, (count - batch) * sizeof *blocks);
-    hak_thread.top[class_index] = class->bottom + count - batch;
+    heap->magazines->top[class_index] = class->bottom + count - batch;
 }
 
 void hak_heap_overflow(void *block, unsigned class_index) {
@@ -286,7 +321,7 @@ void hak_heap_overflow(void *block, unsigned class_index) {
         return;
     }
     struct hak_heap_class *class = &heap->classes[class_index];
-    if (hak_thread.top[class_index] == hak_thread.end[class_index]) {
+    if (heap->magazines->top[class_index] == heap->magazines->end[class_index]) {
         hak_heap_tick();
         class->misses++;
         if (class->capacity < class->most)
@@ -294,7 +329,7 @@ void hak_heap_overflow(void *block, unsigned class_index) {
         else
             shed(heap, class_index, class->most / 2);
     }
-    *++hak_thread.top[class_index] = block;
+    *++heap->magazines->top[class_index] = block;
     if (HAK_UNLIKELY(thread_ended))
         hak_heap_exit();
 }
@@ -315,11 +350,11 @@ static void shrink_idle(struct hak_heap *heap) {
         struct hak_heap_class *class = &heap->classes[c];
         unsigned misses = class->misses;
         class->misses = 0;
-        if (misses || class->capacity <= SLOTS_AT_FIRST)
+        unsigned least = slots_at_first(class);
+        if (misses || class->capacity <= least)
             continue;
-        unsigned capacity =
-            class->capacity / 2u > SLOTS_AT_FIRST ? class->capacity / 2u : SLOTS_AT_FIRST;
-        unsigned count = (unsigned)(hak_thread.top[c] - class->bottom);
+        unsigned capacity = class->capacity / 2u > least ? class->capacity / 2u : least;
+        unsigned count = (unsigned)(heap->magazines->top[c] - class->bottom);
         if (count > capacity)
             shed(heap, c, count - capacity);
         set_capacity(heap, c, capacity);
@@ -349,6 +384,28 @@ static void trim_depot(struct hak_heap *heap) {
         }
         hak_depot_next_interval(c);
     }
+}
+
+size_t hak_heap_collect(void) {
+    hak_init();
+    struct hak_heap *heap = hak_heap_self();
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
+        if (heap)
+            empty_magazine(heap, c);
+        struct hak_magazine *magazine;
+        while ((magazine = hak_depot_take(c))) {
+            hak_heap_give_blocks(heap, magazine->slots, magazine->count);
+            hak_magazine_free(magazine);
+        }
+    }
+    if (heap) {
+        hak_heap_process_pending(heap, false);
+        hak_heap_retire_kept(heap);
+    }
+    /* Each purge goes on where the last one stopped: twice to see all. */
+    uint64_t now = hak_os_now_ms();
+    size_t slabs = hak_pool_purge(now, 0, UINT32_MAX) + hak_pool_purge(now, 0, UINT32_MAX);
+    return (slabs << HAK_SLAB_SHIFT) + hak_huge_purge(now, 0, UINT32_MAX);
 }
 
 HAK_NOINLINE static void tick_slow(struct hak_heap *heap) {

@@ -28,6 +28,11 @@ struct hak_thread {
 extern HAK_HIDDEN _Thread_local struct hak_thread hak_thread
     __attribute__((tls_model("initial-exec")));
 
+/* Every call takes its slow path: blocks are checked, or counted by size class. A thread's
+ * magazines are then in its heap, and hak_thread shows the hit paths empty ones, so that they cost
+ * nothing while this is off. Written once, by hak_init. */
+extern HAK_HIDDEN bool hak_instrumented;
+
 /* A class's part of a heap. */
 struct hak_heap_class {
     void **bottom;           /* the slot with the NULL */
@@ -51,12 +56,13 @@ struct hak_heap {
      * whole. HAK_PENDING_CLOSED while no thread uses the heap. */
     _Alignas(HAK_CACHE_LINE) _Atomic uintptr_t pending;
     _Alignas(HAK_CACHE_LINE) struct hak_superslab *hint;
-    struct hak_heap *next;      /* among the heaps that no thread uses */
-    struct hak_magazine *spare; /* an empty one, or NULL */
-    TinySlabMeta *kept;         /* an own slab that became empty, or NULL */
-    uint32_t ticks;             /* slow paths taken */
-    bool ending;                /* its thread is giving everything back */
-    uint32_t sticky_next;       /* the ring's oldest entry */
+    struct hak_thread *magazines; /* its thread's hak_thread; in instrumented mode a hidden one */
+    struct hak_heap *next;        /* among the heaps that no thread uses */
+    struct hak_magazine *spare;   /* an empty one, or NULL */
+    TinySlabMeta *kept;           /* an own slab that became empty, or NULL */
+    uint32_t ticks;               /* slow paths taken */
+    bool ending;                  /* its thread is giving everything back */
+    uint32_t sticky_next;         /* the ring's oldest entry */
     /* Further slabs that this heap owned, the class in the low bits of their address; 0: none. */
     uintptr_t sticky[HAK_STICKY];
     struct hak_counter_set counters;
@@ -82,6 +88,10 @@ void hak_heap_tick(void);
 /* Gives everything of the calling thread back. Called when a thread ends. */
 void hak_heap_exit(void);
 
+/* Gives back all that can be: the calling thread's magazines, the depot's, and the pages behind
+ * what is free then, cached huge blocks too. Bytes of pages that went back. */
+size_t hak_heap_collect(void);
+
 /* Sets the whole allocator up, once, whichever thread comes first. */
 void hak_init(void);
 
@@ -101,6 +111,8 @@ unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void 
 void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned count);
 /* Drains the own slabs that others have pushed onto; `closing` refuses further notices. */
 void hak_heap_process_pending(struct hak_heap *heap, bool closing);
+/* Gives the empty slab that the heap keeps back to the pool, if it has one. */
+void hak_heap_retire_kept(struct hak_heap *heap);
 /* Gives back or offers every slab of the heap, whose thread ends. */
 void hak_heap_abandon_slabs(struct hak_heap *heap);
 

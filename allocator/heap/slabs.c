@@ -186,20 +186,16 @@ static void slab_emptied(struct hak_heap *heap, TinySlabMeta *slab) {
     /* A notice is out: the slab stays ours until it has arrived. */
     if (!slab_remote_is_quiet(slab))
         return;
-    TinySlabMeta *gone = heap->kept;
-    if (gone == slab)
+    if (heap->kept == slab)
         return;
+    hak_heap_retire_kept(heap);
     heap->kept = slab;
-    if (!gone || !is_free(gone))
-        return;
-    unlink_slab(heap, gone);
-    hak_slab_retire(gone);
 }
 
 /* Most of what came home to an own slab since it was last exhausted came from other threads. What
  * this thread itself frees would cost it more as another's. */
 static bool is_foreign(const TinySlabMeta *slab) {
-    return HAK_GUARD_BYTES || (slab->drained && 2 * slab->drained >= slab->taken);
+    return hak_guarding() || (slab->drained && 2 * slab->drained >= slab->taken);
 }
 
 /* This thread has more partly used slabs of a class than it needs, others may have too few: gives
@@ -409,6 +405,15 @@ unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void 
     if (wanted)
         memmove(slots, slots + wanted, (most - wanted) * sizeof *slots);
     return most - wanted;
+}
+
+void hak_heap_retire_kept(struct hak_heap *heap) {
+    TinySlabMeta *slab = heap->kept;
+    if (!slab || !is_free(slab))
+        return;
+    heap->kept = NULL;
+    unlink_slab(heap, slab);
+    hak_slab_retire(slab);
 }
 
 /* Leaves a class's slabs. */

@@ -199,7 +199,8 @@ void *hak_huge_resize(void *block, size_t size) {
     return block;
 }
 
-void hak_huge_purge(uint64_t now, uint64_t delay, unsigned most) {
+size_t hak_huge_purge(uint64_t now, uint64_t delay, unsigned most) {
+    size_t bytes = 0;
     while (most--) {
         struct cached gone = {.mapping = NULL};
         hak_lock(&cache_lock);
@@ -214,10 +215,12 @@ void hak_huge_purge(uint64_t now, uint64_t delay, unsigned most) {
         }
         hak_unlock(&cache_lock);
         if (!gone.mapping)
-            return;
+            break;
         hak_os_unmap(gone.mapping, gone.size);
         hak_count(HAK_COUNT_HUGE_UNMAPPED, 1);
+        bytes += gone.size;
     }
+    return bytes;
 }
 
 void hak_large_fork_prepare(void) {

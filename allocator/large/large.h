@@ -21,8 +21,9 @@ size_t hak_large_usable(const void *block, unsigned kind);
  */
 void *hak_large_resize(void *block, unsigned kind, size_t size);
 
-/* Gives freed huge blocks that were kept for `delay` ms back to the system, `most` of them. */
-void hak_huge_purge(uint64_t now, uint64_t delay, unsigned most);
+/* Gives freed huge blocks that were kept for `delay` ms back to the system, `most` of them.
+ * Returns their bytes. */
+size_t hak_huge_purge(uint64_t now, uint64_t delay, unsigned most);
 
 void hak_large_fork_prepare(void);
 void hak_large_fork_release(void);

@@ -3,6 +3,7 @@
 #include "base/counters.h"
 #include "base/diag.h"
 #include "base/guard.h"
+#include "base/mark.h"
 #include "base/poison.h"
 #include "base/size_class.h"
 #include "page_map/page_map.h"
@@ -26,10 +27,9 @@ void hak_slab_check_owner(const TinySlabMeta *slab, const char *where) {
 }
 #endif
 
-/* In a guard build: every link leads to a block of the slab that was once carved, and those on the
- * list and those that are out are all that were. At most a slab's blocks: 4,096. */
-#ifdef HAKMEM_GUARD
-static void validate(const TinySlabMeta *slab) {
+/* Where blocks are checked: every link leads to a block of the slab that was once carved, and those
+ * on the list and those that are out are all that were. At most a slab's blocks: 4,096. */
+HAK_COLD static void validate_list(const TinySlabMeta *slab) {
     uint32_t carved = slab->bump / slab->block_size;
     uint32_t used = hak_slab_used(slab);
     uint32_t listed = 0;
@@ -50,16 +50,17 @@ static void validate(const TinySlabMeta *slab) {
                   (void *)slab->base, (unsigned long)listed, (unsigned long)used,
                   (unsigned long)carved);
 }
-#else
-static void validate(const TinySlabMeta *slab) {
-    (void)slab;
+
+HAK_INLINE void validate(const TinySlabMeta *slab) {
+    if (hak_guarding())
+        validate_list(slab);
 }
-#endif
 
 void hak_slab_begin(char *base, unsigned class_index) {
     TinySlabMeta *slab = hak_slab_meta_of(base);
     uint32_t size = hak_class_size[class_index];
-    hak_guard_new_slab(base);
+    if (hak_guarding())
+        hak_guard_new_slab(base);
     hak_poison(base, HAK_SLAB_SIZE);
     slab_freelist_init(slab);
     slab->base = base;
@@ -149,6 +150,7 @@ unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most) {
     hak_slab_check_owner(slab, __func__);
     validate(slab);
     unsigned taken = 0;
+    unsigned class_index = hak_slab_class(slab);
     while (taken < most) {
         /* Looked at before it is followed: a block that was written to after it was freed. */
         const char *head = slab_freelist_load_relaxed(slab);
@@ -165,12 +167,25 @@ unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most) {
     }
     /* Only now what was never used: its pages may not be there yet. */
     while (taken < most && slab->bump < slab->limit) {
-        slots[most - ++taken] = slab->base + slab->bump;
+        void *block = slab->base + slab->bump;
+        slots[most - ++taken] = block;
+        hak_mark(block, class_index);
         slab->bump += slab->block_size;
     }
     hak_slab_set_used(slab, hak_slab_used(slab) + taken);
     slab->taken += taken;
     return taken;
+}
+
+#if defined(__SANITIZE_THREAD__)
+__attribute__((no_sanitize("thread"))) /* of the bump offset an old value will do */
+#endif
+bool hak_block_is_out(const TinySlabMeta *slab, const void *address) {
+    unsigned class_index = hak_slab_class(slab);
+    size_t offset = (uintptr_t)address & (HAK_SLAB_SIZE - 1);
+    return class_index <= HAK_CLASS_MAX && offset < slab->bump &&
+           hak_begins_block(address, hak_mark_key[class_index]) &&
+           !hak_is_marked(address, class_index);
 }
 
 /* ---- the mailbox --------------------------------------------------------------------------- */

@@ -290,11 +290,12 @@ TinySlabMeta *hak_pool_look_for_offer(unsigned class_index, enum hak_offer list)
     }
 }
 
-static void purge_superslab(struct hak_superslab *ss, uint64_t now, uint64_t delay) {
+/* Returns the slabs that were purged. */
+static unsigned purge_superslab(struct hak_superslab *ss, uint64_t now, uint64_t delay) {
     /* relaxed, here and below: as in hak_pool_give */
     uint64_t since = atomic_load_explicit(&ss->dirty_since, memory_order_relaxed);
     if (now < since + delay)
-        return;
+        return 0;
     /* Taken out of the free ones while their pages go, so that nobody is given them meanwhile.
      * acquire: as in take_from. */
     uint32_t free = atomic_load_explicit(&ss->free, memory_order_relaxed), mask;
@@ -308,7 +309,7 @@ static void purge_superslab(struct hak_superslab *ss, uint64_t now, uint64_t del
     if (!mask) {
         if (atomic_load_explicit(&ss->dirty, memory_order_relaxed))
             hak_hint_set(&hints, SET_DIRTY, ss->id);
-        return;
+        return 0;
     }
     char *base = (char *)((uintptr_t)ss & ~(uintptr_t)(HAK_SUPERSLAB_SIZE - 1));
     for (uint32_t rest = mask; rest;) {
@@ -328,9 +329,11 @@ static void purge_superslab(struct hak_superslab *ss, uint64_t now, uint64_t del
         atomic_store_explicit(&ss->dirty_since, now, memory_order_relaxed);
         hak_hint_set(&hints, SET_DIRTY, ss->id);
     }
+    return (unsigned)__builtin_popcount(mask);
 }
 
-void hak_pool_purge(uint64_t now, uint64_t delay, unsigned most) {
+size_t hak_pool_purge(uint64_t now, uint64_t delay, unsigned most) {
+    size_t purged = 0;
     static _Atomic uint32_t cursor; /* where the last call stopped; a hint, and so relaxed */
     uint32_t total = hak_pool_superslabs();
     uint32_t start = atomic_load_explicit(&cursor, memory_order_relaxed);
@@ -340,10 +343,11 @@ void hak_pool_purge(uint64_t now, uint64_t delay, unsigned most) {
             start = 0;
             break;
         }
-        purge_superslab(superslab_at(id), now, delay);
+        purged += purge_superslab(superslab_at(id), now, delay);
         start = (uint32_t)id + 1;
     }
     atomic_store_explicit(&cursor, start, memory_order_relaxed);
+    return purged;
 }
 
 void hak_pool_fork_prepare(void) {

@@ -107,8 +107,8 @@ void hak_pool_offer(TinySlabMeta *slab, enum hak_offer list);
 TinySlabMeta *hak_pool_look_for_offer(unsigned class_index, enum hak_offer list);
 
 /* Gives the pages of slabs that have been free for `delay` ms back to the system; looks at no
- * more than `most` SuperSlabs. */
-void hak_pool_purge(uint64_t now, uint64_t delay, unsigned most);
+ * more than `most` SuperSlabs. Returns how many slabs it purged. */
+size_t hak_pool_purge(uint64_t now, uint64_t delay, unsigned most);
 
 /* Sets the pool up. Called once. */
 void hak_pool_init(void);

@@ -28,10 +28,56 @@ MISUSES = {
 }
 
 
+# Each with every kind of size: small and medium in a slab, a span, a mapping of its own. `n` is the
+# size; what is done in between, and what has to be said at least.
+SCENARIOS = {
+    "at_once": ("char *q = malloc(n); free(q); free(q);", ""),
+    "after_other_frees": (
+        "char *b[300]; for (int i = 0; i < 300; i++) b[i] = malloc(n); for (int i = 0; i < 300; i++) free(b[i]); free(b[7]);",
+        "",
+    ),
+    "after_frees_of_other_sizes": (
+        "char *q = malloc(n); void *b[900]; for (int i = 0; i < 900; i++) b[i] = malloc(i * 40);"
+        "free(q); for (int i = 0; i < 900; i++) free(b[i]); free(q);",
+        "",
+    ),
+    # The sizes differ from n's class: what was given a block again could not be told from it.
+    "after_many_other_calls": (
+        "char *q = malloc(n); free(q);"
+        "for (int i = 0; i < 100000; i++) { void *x = malloc(i % 200 + (n < 300 ? 400 : 50)); memset(x, 1, 50); free(x); }"
+        "free(q);",
+        "",
+    ),
+    "handed_out_again_and_freed": (
+        "char *q = malloc(n); free(q); for (int i = 0; i < 1000; i++) { char *r = malloc(n); memset(r, 3, n); free(r); } free(q);",
+        "",
+    ),
+    "freed_by_another_thread": (
+        "char *q = malloc(n); pthread_t t; pthread_create(&t, 0, (void *(*)(void *))free, q); pthread_join(t, 0); free(q);",
+        "",
+    ),
+    "of_an_ended_thread": (
+        "pthread_t t; char *q; pthread_create(&t, 0, (void *(*)(void *))malloc, (void *)n); pthread_join(t, (void **)&q);"
+        "free(q); free(q);",
+        "",
+    ),
+    "realloc_of_freed": ("char *q = malloc(n); free(q); p = realloc(q, 2 * n);", ""),
+    "realloc_of_freed_to_the_same": ("char *q = malloc(n); free(q); p = realloc(q, n);", ""),
+    "by_one_byte": ("char *q = malloc(n); free(q + 1);", "invalid pointer"),
+    "by_a_word": ("char *q = malloc(n); free(q + 8);", "invalid pointer"),
+    "before_it": ("char *q = malloc(n); free(q - 1);", "invalid pointer"),
+    "in_the_middle": ("char *q = malloc(n); if (n > 31) free(q + n / 2 / 16 * 16); else free(q + 12);", "invalid pointer"),
+    "calloc_twice": ("char *q = calloc(1, n); free(q); free(q);", ""),
+    "aligned_twice": ("char *q = aligned_alloc(64, n); free(q); free(q);", ""),
+    "realloc_interior": ("char *q = malloc(n); p = realloc(q + 8, n);", "invalid pointer"),
+}
+SIZES = [1, 16, 24, 100, 1000, 2500, 9000, 32768, 100_000, 1_000_000, 3_000_000]
+
+
 def compile_program(path: Path, body: str, *flags: str) -> Path:
     source = path.with_suffix(".c")
     source.write_text(
-        "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <malloc.h>\n#include <sys/mman.h>\n"
+        "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <malloc.h>\n#include <pthread.h>\n#include <sys/mman.h>\n"
         "int main(void) { void *volatile p = NULL; (void)p;\n" + body + "\nreturn 0; }\n"
     )
     subprocess.run(["gcc", "-w", "-O0", "-g", "-fno-builtin", str(source), "-o", str(path), *flags], check=True)
@@ -49,6 +95,38 @@ def test_misuse_is_named_and_aborts(name: str, page_map: str, libhakmem: Path, t
     assert done.stderr.startswith("hakmem: ")
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("check", ["0", "1"], ids=["release", "checked"])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_wrong_free_is_found(name: str, check: str, libhakmem: Path, tmp_path: Path) -> None:
+    body, message = SCENARIOS[name]
+    program = compile_program(tmp_path / name, "size_t n = strtoul(getenv(\"SIZE\"), 0, 10);" + body, "-pthread")
+    for size in SIZES:
+        for page_map in ("1", "2"):
+            environment = dict(os.environ, LD_PRELOAD=str(libhakmem), HAKMEM_PAGE_MAP=page_map, SIZE=str(size),
+                               HAKMEM_CHECK=check)
+            done = subprocess.run([str(program)], env=environment, capture_output=True, text=True, timeout=30)
+            assert done.returncode == -signal.SIGABRT, (size, page_map, done.returncode, done.stderr)
+            assert done.stderr.startswith("hakmem: ") and done.stderr.count("\n") == 1
+            assert message in done.stderr, (size, done.stderr)
+
+
+def test_a_mark_in_the_programs_own_data_is_no_double_free(libhakmem: Path, tmp_path: Path) -> None:
+    """What stands in the second word of a free block may reach the program only by a look at memory that
+    it was given uninitialised; copied into other blocks it must not make them look free."""
+    body = """
+    char *b[4096];
+    for (int i = 0; i < 4096; i++) b[i] = malloc(64);
+    for (int i = 0; i < 4096; i += 2) free(b[i]);
+    for (int i = 0; i < 4096; i += 2) memcpy(b[i + 1], b[i], 64);  /* read after free: harmless so far */
+    for (int i = 1; i < 4096; i += 2) free(b[i]);
+    for (int i = 0; i < 4096; i++) { b[i] = malloc(48); }          /* uninitialised, and freed as it is */
+    for (int i = 0; i < 4096; i++) free(b[i]);
+    """
+    program = compile_program(tmp_path / "copies", body)
+    done = subprocess.run([str(program)], env=dict(os.environ, LD_PRELOAD=str(libhakmem)), capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize(
