@@ -222,7 +222,6 @@ HAK_COLD static void init_slow(void) {
     hak_marks_init();
     hak_instrumented = hak_guarding() || hak_option(HAK_OPT_STATS);
     hak_page_map_init();
-    hak_pool_init();
     if (pthread_key_create(&thread_end_key, at_thread_end) != 0)
         hak_fatal(
             "hakmem: no thread-specific key is left for the end of threads (PTHREAD_KEYS_MAX)\n");

@@ -1,5 +1,6 @@
 /* mmap, mprotect, madvise, mremap, and the allocator's own memory. */
 #include "os/os.h"
+#include "os/inject.h"
 #include "base/counters.h"
 #include "base/lock.h"
 #include "base/poison.h"
@@ -11,6 +12,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef HAKMEM_INJECT
+#define mmap     hak_inject_mmap
+#define munmap   hak_inject_munmap
+#define mprotect hak_inject_mprotect
+#define madvise  hak_inject_madvise
+#define mremap   hak_inject_mremap
+#endif
+
 #define META_PIECE ((size_t)1 << 20) /* bytes mapped at a time for the allocator's own use */
 
 size_t hak_os_page_size(void) {
@@ -18,7 +27,11 @@ size_t hak_os_page_size(void) {
     /* relaxed: every thread would store the same value */
     size_t size = atomic_load_explicit(&known, memory_order_relaxed);
     if (!size) {
+#ifdef HAKMEM_INJECT
+        size = hak_inject_page_size();
+#else
         size = (size_t)sysconf(_SC_PAGESIZE);
+#endif
         atomic_store_explicit(&known, size, memory_order_relaxed);
     }
     return size;
@@ -33,18 +46,106 @@ static void *map(size_t size, int protection, int extra) {
     return NULL;
 }
 
-void hak_os_unmap(void *address, size_t size) {
+/* ---- ranges that the kernel would not take back ---------------------------------------------- */
+
+/* Unmapping in the middle of a mapping makes two of it, which fails where a process has as many as
+ * it may (vm.max_map_count). Such ranges, emptied, are kept here until the kernel takes them. */
+struct leftover {
+    struct leftover *next;
+    char *address;
+    size_t size;
+};
+static pthread_mutex_t leftover_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct leftover *leftovers, *unused_leftovers; /* under the lock */
+static _Atomic size_t leftover_bytes;                 /* written under the lock */
+
+size_t hak_os_leftover(void) {
+    return atomic_load_explicit(&leftover_bytes, memory_order_relaxed); /* relaxed: a hint */
+}
+
+static void add_leftover_bytes(size_t bytes) {
+    atomic_fetch_add_explicit(&leftover_bytes, bytes, memory_order_relaxed); /* relaxed: a hint */
+}
+
+static bool unmap(void *address, size_t size) {
     hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
+    return munmap(address, size) == 0;
+}
+
+/* True if the range is now part of one that was there already. Under the lock. */
+static bool join(char *address, size_t size) {
+    for (struct leftover *l = leftovers; l; l = l->next) {
+        if (l->address + l->size == address) {
+            l->size += size;
+            return true;
+        }
+        if (address + size == l->address) {
+            l->address = address;
+            l->size += size;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void keep(char *address, size_t size) {
+    hak_lock(&leftover_lock);
+    bool joined = join(address, size);
+    struct leftover *l = NULL;
+    if (!joined && (l = unused_leftovers))
+        unused_leftovers = l->next;
+    hak_unlock(&leftover_lock);
+    if (!joined && !l && !(l = hak_os_meta(sizeof *l, _Alignof(struct leftover))))
+        return; /* lost: there is neither a mapping nor a few bytes to be had */
+    hak_lock(&leftover_lock);
+    if (l) {
+        *l = (struct leftover){.next = leftovers, .address = address, .size = size};
+        leftovers = l;
+    }
+    add_leftover_bytes(size);
+    hak_unlock(&leftover_lock);
+}
+
+/* Offers the kernel up to `most` of them again; true if it took one. */
+static bool unmap_leftovers(unsigned most) {
+    if (HAK_LIKELY(!hak_os_leftover()))
+        return false;
+    bool some = false;
+    hak_lock(&leftover_lock);
+    for (struct leftover **link = &leftovers; *link && most; most--) {
+        struct leftover *l = *link;
+        if (!unmap(l->address, l->size)) {
+            link = &l->next;
+            continue;
+        }
+        some = true;
+        add_leftover_bytes(-l->size);
+        *link = l->next;
+        l->next = unused_leftovers;
+        unused_leftovers = l;
+    }
+    hak_unlock(&leftover_lock);
+    return some;
+}
+
+void hak_os_unmap(void *address, size_t size) {
     int kept = errno;
     hak_unpoison(address, size); /* somebody else's mapping may come here */
-    /* It fails only where the kernel has no room to split a mapping: the range then stays. */
-    if (munmap(address, size) != 0)
+    if (HAK_LIKELY(unmap(address, size))) {
+        unmap_leftovers(4);
+    } else {
         hak_os_purge(address, size);
+        keep(address, size);
+    }
     errno = kept;
 }
 
+/* ---- mapping --------------------------------------------------------------------------------- */
+
 static void *map_aligned(size_t size, size_t alignment, int protection, int extra) {
     void *p = map(size, protection, extra);
+    if (HAK_UNLIKELY(!p) && unmap_leftovers(UINT32_MAX))
+        p = map(size, protection, extra);
     if (!p || !((uintptr_t)p & (alignment - 1)))
         return p;
     /* The kernel places mappings side by side: once one is aligned, those after it mostly are. */
@@ -99,8 +200,8 @@ void *hak_os_map(size_t size, size_t alignment) {
 
 void *hak_os_map_sparse(size_t size) {
     void *p = map(size, PROT_READ | PROT_WRITE, MAP_NORESERVE);
-    if (p && size >= HAK_SUPERSLAB_SIZE)
-        hak_os_no_huge_pages(p, size);
+    if (p)
+        hak_os_no_huge_pages(p, size); /* neighbours may become one mapping */
     return p;
 }
 
@@ -129,16 +230,15 @@ bool hak_os_move(void *address, size_t old_size, void *target, size_t new_size) 
     return done;
 }
 
-void hak_os_purge(void *address, size_t size) {
+bool hak_os_purge(void *address, size_t size) {
     hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
     int kept = errno;
-    /* Locked pages refuse it: they stay, and whoever reuses them may not take them for zeros. */
-    if (madvise(address, size, MADV_DONTNEED) != 0) {
-        for (size_t i = 0; i < size; i++)
-            ((volatile char *)address)[i] = 0;
-    }
+    bool done = madvise(address, size, MADV_DONTNEED) == 0;
     errno = kept;
+    return done;
 }
+
+/* ---- the allocator's own memory -------------------------------------------------------------- */
 
 static pthread_mutex_t meta_lock = PTHREAD_MUTEX_INITIALIZER;
 static char *meta_next, *meta_end;
@@ -167,8 +267,10 @@ uint64_t hak_os_now_ms(void) {
 }
 
 void hak_os_fork_prepare(void) {
+    hak_lock(&leftover_lock);
     hak_lock(&meta_lock);
 }
 void hak_os_fork_release(void) {
     hak_unlock(&meta_lock);
+    hak_unlock(&leftover_lock);
 }

@@ -18,7 +18,8 @@ bool hak_os_commit(void *address, size_t size);
 /* Readable and writable zero pages at a multiple of `alignment`; NULL with errno ENOMEM. */
 void *hak_os_map(size_t size, size_t alignment);
 
-/* Like hak_os_map, not counted against the commit limit: for tables of which little is touched. */
+/* Like hak_os_map, for tables of which little is touched. Not counted against the commit limit, but
+ * where overcommit is strict (vm.overcommit_memory=2): so not for more than a MiB or so. */
 void *hak_os_map_sparse(size_t size);
 
 /* Pages that read as zeros, and cost neither commit nor memory until hak_os_commit makes a part of
@@ -31,7 +32,12 @@ void hak_os_no_huge_pages(void *address, size_t size);
 /* Bytes of address space that the process may use (RLIMIT_AS); SIZE_MAX without a limit. */
 size_t hak_os_address_limit(void);
 
+/* Gives a range back. Where the kernel refuses, the process having as many mappings as it may, the
+ * pages go, and the range is unmapped as soon as the kernel lets it. */
 void hak_os_unmap(void *address, size_t size);
+
+/* Bytes of address space that wait for that. */
+size_t hak_os_leftover(void);
 
 /* Grows or shrinks a mapping where it is; false when that can't be done. */
 bool hak_os_resize(void *address, size_t old_size, size_t new_size);
@@ -41,8 +47,9 @@ bool hak_os_resize(void *address, size_t old_size, size_t new_size);
  * already, and something else be there. */
 bool hak_os_move(void *address, size_t old_size, void *target, size_t new_size);
 
-/* Gives the pages back; the range stays mapped and reads as zeros. */
-void hak_os_purge(void *address, size_t size);
+/* Gives the pages back: the range stays mapped and reads as zeros. False where the system refuses,
+ * such as for locked pages: the contents are undefined then. */
+bool hak_os_purge(void *address, size_t size);
 
 /* Memory of the allocator's own, zeroed, cut from large pieces and never given back, at a
  * multiple of `alignment` (at most HAK_SLAB_SIZE); NULL with errno ENOMEM. */
@@ -51,7 +58,7 @@ void *hak_os_meta(size_t size, size_t alignment);
 /* Milliseconds of a coarse monotonic clock; costs a few nanoseconds, resolution up to 10 ms. */
 uint64_t hak_os_now_ms(void);
 
-/* Around fork: hold and release this layer's lock. */
+/* Around fork: hold and release this layer's locks. */
 void hak_os_fork_prepare(void);
 void hak_os_fork_release(void);
 

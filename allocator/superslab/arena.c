@@ -17,7 +17,8 @@ static bool reserve_piece(void) {
          wanted = (wanted / 2) & ~(HAK_SUPERSLAB_SIZE - 1)) {
         char *piece = hak_os_reserve(wanted, HAK_SUPERSLAB_SIZE);
         if (piece) {
-            hak_os_no_huge_pages(piece, wanted);
+            if (!hak_option(HAK_OPT_THP))
+                hak_os_no_huge_pages(piece, wanted);
             next = piece;
             end = piece + wanted;
             return true;
@@ -36,7 +37,10 @@ char *hak_arena_region(void) {
         return region;
     }
     char *region = hak_os_map(HAK_SUPERSLAB_SIZE, HAK_SUPERSLAB_SIZE);
-    if (region)
+    if (region) {
+        if (!hak_option(HAK_OPT_THP))
+            hak_os_no_huge_pages(region, HAK_SUPERSLAB_SIZE);
         hak_count(HAK_COUNT_ARENA_SINGLE, 1);
+    }
     return region;
 }

@@ -25,23 +25,26 @@
 _Static_assert(SET_OFFER(HAK_CLASS_MAX, 1) < HAK_HINT_SETS, "every set has a column");
 static struct hak_hints hints;
 
-static _Alignas(4096) struct hak_superslab *_Atomic superslabs[HAK_SUPERSLAB_MAX];
+/* By id, in tables that are made as they are needed: one large one would count in full against the
+ * commit limit where overcommit is strict. */
+struct superslab_table {
+    struct hak_superslab *_Atomic at[HAK_HINT_CHUNK];
+};
+static struct superslab_table *_Atomic tables[HAK_SUPERSLAB_MAX / HAK_HINT_CHUNK];
 static _Atomic uint32_t superslab_count;
 static pthread_mutex_t grow_lock = PTHREAD_MUTEX_INITIALIZER;
-
-void hak_pool_init(void) {
-    hak_os_no_huge_pages(&hints, sizeof hints);
-}
 
 uint32_t hak_pool_superslabs(void) {
     /* acquire: pairs with the release in grow(), so that the table's entries below are seen */
     return atomic_load_explicit(&superslab_count, memory_order_acquire);
 }
 
-/* relaxed: the id came from a hint that was set, or a count that was read, with acquire, after the
- * entry was written. */
+/* relaxed, both: the id came from a hint that was set, or a count that was read, with acquire,
+ * after table and entry were written. */
 static struct hak_superslab *superslab_at(int64_t id) {
-    return atomic_load_explicit(&superslabs[id], memory_order_relaxed);
+    struct superslab_table *table =
+        atomic_load_explicit(&tables[(size_t)id / HAK_HINT_CHUNK], memory_order_relaxed);
+    return atomic_load_explicit(&table->at[(size_t)id % HAK_HINT_CHUNK], memory_order_relaxed);
 }
 
 bool hak_pool_is_filed(uint32_t id) {
@@ -168,18 +171,38 @@ static char *take_from_any(unsigned count, bool *zeroed, struct hak_superslab **
     return NULL;
 }
 
+/* The table for an id, and the hints' chunk; NULL without memory. Under the lock. */
+static struct superslab_table *table_for(uint32_t id) {
+    if (id >= HAK_SUPERSLAB_MAX)
+        return NULL;
+    struct superslab_table *_Atomic *place = &tables[id / HAK_HINT_CHUNK];
+    /* relaxed: as in grow() */
+    struct superslab_table *table = atomic_load_explicit(place, memory_order_relaxed);
+    if (!table && (table = hak_os_meta(sizeof *table, HAK_CACHE_LINE)))
+        atomic_store_explicit(place, table, memory_order_relaxed);
+    if (!table || hak_hint_chunk_of(&hints, id))
+        return table;
+    /* At its own page, so that summaries and first words share one. */
+    struct hak_hint_chunk *chunk = hak_os_meta(sizeof *chunk, 4096);
+    if (!chunk)
+        return NULL;
+    hak_hint_add_chunk(&hints, id, chunk);
+    return table;
+}
+
 static struct hak_superslab *grow(void) {
     hak_lock(&grow_lock);
     /* relaxed, all but the last: only written under the lock, and released with the count */
     uint32_t id = atomic_load_explicit(&superslab_count, memory_order_relaxed);
-    char *region = id < HAK_SUPERSLAB_MAX ? hak_arena_region() : NULL;
+    struct superslab_table *table = table_for(id);
+    char *region = table ? hak_arena_region() : NULL;
     struct hak_superslab *ss = NULL;
     if (region) {
         ss = hak_superslab_of(region);
         ss->id = id;
         atomic_store_explicit(&ss->category, CATEGORY_NONE, memory_order_relaxed);
         atomic_store_explicit(&ss->free, ALL_FREE, memory_order_relaxed);
-        atomic_store_explicit(&superslabs[id], ss, memory_order_relaxed);
+        atomic_store_explicit(&table->at[id % HAK_HINT_CHUNK], ss, memory_order_relaxed);
         /* release: whoever sees the new count sees the entry and the header */
         atomic_store_explicit(&superslab_count, id + 1, memory_order_release);
         hak_count(HAK_COUNT_STAGE3_NEW, 1);
@@ -312,16 +335,21 @@ static unsigned purge_superslab(struct hak_superslab *ss, uint64_t now, uint64_t
         return 0;
     }
     char *base = (char *)((uintptr_t)ss & ~(uintptr_t)(HAK_SUPERSLAB_SIZE - 1));
+    uint32_t purged = 0;
     for (uint32_t rest = mask; rest;) {
         unsigned first = (unsigned)__builtin_ctz(rest);
         unsigned count = 0;
         while (first + count < HAK_SUPERSLAB_SLABS && (rest >> (first + count) & 1u))
             count++;
-        hak_os_purge(base + ((size_t)first << HAK_SLAB_SHIFT), (size_t)count << HAK_SLAB_SHIFT);
-        hak_count(HAK_COUNT_PURGED_SLABS, count);
         rest &= ~run_mask(first, count);
+        /* What is refused stays dirty, and is tried again after another delay. */
+        if (!hak_os_purge(base + ((size_t)first << HAK_SLAB_SHIFT),
+                          (size_t)count << HAK_SLAB_SHIFT))
+            continue;
+        purged |= run_mask(first, count);
+        hak_count(HAK_COUNT_PURGED_SLABS, count);
     }
-    atomic_fetch_and_explicit(&ss->dirty, ~mask, memory_order_relaxed);
+    atomic_fetch_and_explicit(&ss->dirty, ~purged, memory_order_relaxed);
     /* release: whoever takes them next sees them clean */
     atomic_fetch_or_explicit(&ss->free, mask, memory_order_release);
     file(ss);
@@ -329,7 +357,7 @@ static unsigned purge_superslab(struct hak_superslab *ss, uint64_t now, uint64_t
         atomic_store_explicit(&ss->dirty_since, now, memory_order_relaxed);
         hak_hint_set(&hints, SET_DIRTY, ss->id);
     }
-    return (unsigned)__builtin_popcount(mask);
+    return (unsigned)__builtin_popcount(purged);
 }
 
 size_t hak_pool_purge(uint64_t now, uint64_t delay, unsigned most) {

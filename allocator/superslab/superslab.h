@@ -110,9 +110,6 @@ TinySlabMeta *hak_pool_look_for_offer(unsigned class_index, enum hak_offer list)
  * more than `most` SuperSlabs. Returns how many slabs it purged. */
 size_t hak_pool_purge(uint64_t now, uint64_t delay, unsigned most);
 
-/* Sets the pool up. Called once. */
-void hak_pool_init(void);
-
 /* SuperSlabs that exist. */
 uint32_t hak_pool_superslabs(void);
 

@@ -12,6 +12,10 @@ static void hints_are_found_in_order(void **state) {
     static struct hak_hints map;
     static const uint32_t members[] = {0, 63, 64, 4095, 4096, 100000, HAK_SUPERSLAB_MAX - 1};
     enum { COUNT = sizeof members / sizeof *members };
+    static struct hak_hint_chunk chunks[COUNT];
+    assert_int_equal(hak_hint_find(&map, 17, 0, HAK_SUPERSLAB_MAX), -1); /* no chunk at all */
+    for (int i = COUNT - 1; i >= 0; i--) /* some in one chunk; most chunks are not there */
+        hak_hint_add_chunk(&map, members[i], &chunks[i]);
     for (int i = COUNT - 1; i >= 0; i--)
         hak_hint_set(&map, 17, members[i]);
     int64_t at = -1;
