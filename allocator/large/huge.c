@@ -8,9 +8,11 @@
  * The header lies at the start of the 64 KiB unit that holds the byte before the block, so that it
  * is found from the block's address alone; the page map marks the unit where the block starts. */
 #include "large/huge.h"
+#include "large/huge_table.h"
 #include "large/large.h"
 #include "base/counters.h"
 #include "base/diag.h"
+#include "base/events.h"
 #include "base/lock.h"
 #include "base/options.h"
 #include "base/poison.h"
@@ -30,14 +32,17 @@ struct huge_header {
     void *block;
     char *mapping; /* where the mapping starts: before the header if the alignment is large */
     size_t size;   /* bytes of the mapping, a multiple of HAK_SLAB_SIZE */
+    struct hak_huge_entry *entry;
 };
 _Static_assert(sizeof(struct huge_header) <= HEADER_SIZE, "the header fits before the block");
 
-/* Freed mappings. Under the lock; a search looks at all CACHE_SLOTS. */
+/* Freed mappings. Under the lock, as the table's unused entries; a search looks at all CACHE_SLOTS.
+ */
 struct cached {
     char *mapping;
     size_t size;
     uint64_t freed_at; /* ms */
+    struct hak_huge_entry *entry;
 };
 static struct cached cache[CACHE_SLOTS];
 static size_t cached_bytes;
@@ -47,18 +52,41 @@ static struct huge_header *header_at(const void *block) {
     return (struct huge_header *)(((uintptr_t)block - 1) & ~(uintptr_t)(HAK_SLAB_SIZE - 1));
 }
 
+/* The page map's entry for the unit of `block` says HAK_KIND_HUGE: a block starts somewhere in it.
+ * If that one starts later, the unit begins with its header, and what lies before need not be
+ * mapped. */
+bool hak_huge_begins(const void *block) {
+    const struct huge_header *header = block;
+    if (!((uintptr_t)block & (HAK_SLAB_SIZE - 1)) && header->magic == MAGIC &&
+        header_at(header->block) == header)
+        return false;
+    header = header_at(block);
+    return header->magic == MAGIC && header->block == block;
+}
+
 static struct huge_header *header_of(const void *block) {
-    struct huge_header *header = header_at(block);
-    if (header->magic != MAGIC || header->block != block)
+    if (!hak_huge_begins(block))
         hak_fatal("hakmem: invalid pointer %p: it points into a huge block, not at its start, or "
                   "what lies before the block was overwritten\n",
                   block);
-    return header;
+    return header_at(block);
 }
 
-/* The best fit that wastes at most a quarter. */
-static char *cache_get(size_t size, size_t *found_size) {
-    char *mapping = NULL;
+/* Makes the header and the table say where a block lies now. */
+static void describe(struct huge_header *header, char *block, char *mapping, size_t size,
+                     struct hak_huge_entry *entry) {
+    *header = (struct huge_header){
+        .magic = MAGIC, .block = block, .mapping = mapping, .size = size, .entry = entry};
+    hak_huge_entry_write(entry, mapping, block, size);
+}
+
+static unsigned units(size_t size) {
+    return (unsigned)(size >> HAK_SLAB_SHIFT);
+}
+
+/* Takes a freed mapping with its entry, the best fit that wastes at most a quarter; else an unused
+ * entry, NULL with ENOMEM. */
+static struct hak_huge_entry *take_entry(size_t size, struct cached *found) {
     hak_lock(&cache_lock);
     struct cached *best = NULL;
     for (unsigned i = 0; cached_bytes && i < CACHE_SLOTS; i++) {
@@ -67,18 +95,41 @@ static char *cache_get(size_t size, size_t *found_size) {
             (!best || c->size < best->size))
             best = c;
     }
+    struct hak_huge_entry *entry;
     if (best) {
-        mapping = best->mapping;
-        *found_size = best->size;
+        *found = *best;
         cached_bytes -= best->size;
         best->mapping = NULL;
+        entry = best->entry;
+    } else {
+        entry = hak_huge_entry_take();
     }
     hak_unlock(&cache_lock);
-    return mapping;
+    return entry;
+}
+
+static void give_entry(struct hak_huge_entry *entry) {
+    hak_lock(&cache_lock);
+    hak_huge_entry_give(entry);
+    hak_unlock(&cache_lock);
+}
+
+static void unmap(char *mapping, size_t size) {
+    hak_os_unmap(mapping, size);
+    hak_count(HAK_COUNT_HUGE_UNMAPPED, 1);
+}
+
+/* Takes a mapping out of the cache, to be unmapped. Under the lock. */
+static struct cached drop(struct cached *c) {
+    struct cached gone = *c;
+    c->mapping = NULL;
+    cached_bytes -= gone.size;
+    hak_huge_entry_give(gone.entry);
+    return gone;
 }
 
 /* Keeps a mapping, in place of the oldest if there is no room; unmaps what doesn't fit. */
-static void cache_put(char *mapping, size_t size) {
+static void cache_put(char *mapping, size_t size, struct hak_huge_entry *entry) {
     size_t most = (size_t)hak_option(HAK_OPT_CACHE_HUGE) << 20;
     while (size <= most) {
         hak_lock(&cache_lock);
@@ -91,20 +142,18 @@ static void cache_put(char *mapping, size_t size) {
                 oldest = c;
         }
         if (empty && cached_bytes + size <= most) {
-            *empty = (struct cached){.mapping = mapping, .size = size, .freed_at = hak_os_now_ms()};
+            *empty = (struct cached){
+                .mapping = mapping, .size = size, .freed_at = hak_os_now_ms(), .entry = entry};
             cached_bytes += size;
             hak_unlock(&cache_lock);
             return;
         }
-        struct cached gone = *oldest; /* there is one: else the new one had fitted */
-        oldest->mapping = NULL;
-        cached_bytes -= gone.size;
+        struct cached gone = drop(oldest); /* there is one: else the new one had fitted */
         hak_unlock(&cache_lock);
-        hak_os_unmap(gone.mapping, gone.size);
-        hak_count(HAK_COUNT_HUGE_UNMAPPED, 1);
+        unmap(gone.mapping, gone.size);
     }
-    hak_os_unmap(mapping, size);
-    hak_count(HAK_COUNT_HUGE_UNMAPPED, 1);
+    give_entry(entry);
+    unmap(mapping, size);
 }
 
 void *hak_huge_new(size_t size, size_t alignment, bool zero) {
@@ -118,24 +167,31 @@ void *hak_huge_new(size_t size, size_t alignment, bool zero) {
         return NULL;
     }
     size_t mapping_size = hak_round_up(size + before, HAK_SLAB_SIZE);
-    char *mapping = cache_get(mapping_size, &mapping_size);
+    struct cached found = {.mapping = NULL};
+    struct hak_huge_entry *entry = take_entry(mapping_size, &found);
+    if (!entry)
+        return NULL;
+    char *mapping = found.mapping;
     bool zeroed = !mapping;
     if (mapping) {
+        mapping_size = found.size;
         hak_count(HAK_COUNT_HUGE_REUSED, 1);
     } else {
         mapping = hak_os_map(mapping_size, HAK_SLAB_SIZE);
-        if (!mapping)
+        if (!mapping) {
+            give_entry(entry);
             return NULL;
+        }
         hak_count(HAK_COUNT_HUGE_MAPPED, 1);
     }
     char *block = (char *)hak_round_up((uintptr_t)mapping + HEADER_SIZE, alignment);
-    struct huge_header *header = header_at(block);
     if (!hak_page_map_set(block, HAK_KIND_HUGE)) {
         hak_os_unmap(mapping, mapping_size);
+        give_entry(entry);
         return NULL;
     }
-    *header = (struct huge_header){
-        .magic = MAGIC, .block = block, .mapping = mapping, .size = mapping_size};
+    describe(header_at(block), block, mapping, mapping_size, entry);
+    hak_event(HAK_EVENT_HUGE_NEW, units(mapping_size), block);
     hak_unpoison(block, size);
     if (zero && !zeroed)
         memset(block, 0, size);
@@ -144,11 +200,12 @@ void *hak_huge_new(size_t size, size_t alignment, bool zero) {
 
 void hak_huge_free(void *block) {
     struct huge_header *header = header_of(block);
-    char *mapping = header->mapping;
-    size_t size = header->size;
+    struct huge_header was = *header;
     hak_page_map_set(block, HAK_KIND_NONE);
     header->magic = 0;
-    cache_put(mapping, size);
+    hak_huge_entry_freed(was.entry);
+    hak_event(HAK_EVENT_HUGE_FREED, units(was.size), block);
+    cache_put(was.mapping, was.size, was.entry);
 }
 
 size_t hak_huge_usable(const void *block) {
@@ -169,6 +226,7 @@ void *hak_huge_resize(void *block, size_t size) {
         wanted = hak_round_up(header->size + header->size / 8, HAK_SLAB_SIZE);
     char *mapping = header->mapping;
     size_t old_size = header->size;
+    struct hak_huge_entry *entry = header->entry;
     if (!hak_os_resize(mapping, old_size, wanted)) {
         /* A block aligned to more than 64 KiB would lose that by moving. */
         if (before > HAK_SLAB_SIZE)
@@ -192,10 +250,8 @@ void *hak_huge_resize(void *block, size_t size) {
         hak_page_map_set(target + before, HAK_KIND_HUGE);
     }
     block = mapping + before;
-    header = header_at(block);
-    header->block = block;
-    header->mapping = mapping;
-    header->size = wanted;
+    describe(header_at(block), block, mapping, wanted, entry);
+    hak_event(HAK_EVENT_HUGE_RESIZED, units(wanted), block);
     return block;
 }
 
@@ -207,17 +263,14 @@ size_t hak_huge_purge(uint64_t now, uint64_t delay, unsigned most) {
         for (unsigned i = 0; cached_bytes && i < CACHE_SLOTS; i++) {
             struct cached *c = &cache[i];
             if (c->mapping && now >= c->freed_at + delay) {
-                gone = *c;
-                c->mapping = NULL;
-                cached_bytes -= gone.size;
+                gone = drop(c);
                 break;
             }
         }
         hak_unlock(&cache_lock);
         if (!gone.mapping)
             break;
-        hak_os_unmap(gone.mapping, gone.size);
-        hak_count(HAK_COUNT_HUGE_UNMAPPED, 1);
+        unmap(gone.mapping, gone.size);
         bytes += gone.size;
     }
     return bytes;

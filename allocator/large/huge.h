@@ -6,6 +6,8 @@
 
 void *hak_huge_new(size_t size, size_t alignment, bool zero);
 void hak_huge_free(void *block);
+/* Whether a huge block begins there; the page map says HAK_KIND_HUGE of the unit. */
+bool hak_huge_begins(const void *block);
 size_t hak_huge_usable(const void *block);
 void *hak_huge_resize(void *block, size_t size);
 

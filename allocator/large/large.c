@@ -2,6 +2,7 @@
 #include "large/large.h"
 #include "large/huge.h"
 #include "base/diag.h"
+#include "base/events.h"
 #include "base/poison.h"
 #include "page_map/page_map.h"
 
@@ -28,12 +29,14 @@ static void *span_new(size_t size, bool zero, struct hak_superslab **hint) {
      * block, the next user of these slabs by the pool's release and acquire; others look at the
      * owner word only to find that the slab isn't theirs to claim, which holds for any value. */
     atomic_store_explicit(&slab->class_index, count, memory_order_relaxed);
+    atomic_store_explicit(&slab->last_use, (uint8_t)count, memory_order_relaxed);
     atomic_store_explicit(&slab->owner, HAK_OWNER_SPAN, memory_order_relaxed);
     if (!hak_page_map_set(run.base, HAK_KIND_SPAN)) {
         atomic_store_explicit(&slab->owner, HAK_OWNER_NONE, memory_order_relaxed);
         hak_pool_give(run.base, count);
         return NULL;
     }
+    hak_event(HAK_EVENT_SPAN_NEW, count, run.base);
     hak_poison(run.base, (size_t)count << HAK_SLAB_SHIFT);
     hak_unpoison(run.base, size);
     if (zero && !run.zeroed)
@@ -55,8 +58,14 @@ void *hak_large_new(size_t size, size_t alignment, bool zero, struct hak_supersl
     return block;
 }
 
+bool hak_large_begins(const void *block, unsigned kind) {
+    if (kind == HAK_KIND_HUGE)
+        return hak_huge_begins(block);
+    return !((uintptr_t)block & (HAK_SLAB_SIZE - 1));
+}
+
 static void check_span(const void *block) {
-    if ((uintptr_t)block & (HAK_SLAB_SIZE - 1))
+    if (!hak_large_begins(block, HAK_KIND_SPAN))
         hak_fatal(
             "hakmem: invalid pointer %p: it points into a block of %u bytes, not at its start\n",
             block, (unsigned long)span_slabs(block) << HAK_SLAB_SHIFT);
@@ -73,6 +82,7 @@ void hak_large_free(void *block, unsigned kind) {
     hak_page_map_set(block, HAK_KIND_NONE);
     /* relaxed: as in span_new */
     atomic_store_explicit(&slab->owner, HAK_OWNER_NONE, memory_order_relaxed);
+    hak_event(HAK_EVENT_SPAN_FREED, count, block);
     hak_pool_give(block, count);
 }
 
@@ -94,6 +104,8 @@ void *hak_large_resize(void *block, unsigned kind, size_t size) {
         return NULL;
     /* relaxed: as in span_new */
     atomic_store_explicit(&hak_slab_meta_of(block)->class_index, want, memory_order_relaxed);
+    atomic_store_explicit(&hak_slab_meta_of(block)->last_use, (uint8_t)want, memory_order_relaxed);
+    hak_event(HAK_EVENT_SPAN_RESIZED, want, block);
     if (want < have)
         hak_pool_give((char *)block + ((size_t)want << HAK_SLAB_SHIFT), have - want);
     return block;

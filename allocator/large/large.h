@@ -9,6 +9,11 @@
  * zero. NULL with errno ENOMEM. */
 void *hak_large_new(size_t size, size_t alignment, bool zero, struct hak_superslab **hint);
 
+/* Whether a block begins at an address whose page-map entry is `kind`, HAK_KIND_SPAN or
+ * HAK_KIND_HUGE. The functions below end the program where it doesn't; who can say more asks first.
+ */
+bool hak_large_begins(const void *block, unsigned kind);
+
 /* Frees a block whose page-map entry is `kind`, HAK_KIND_SPAN or HAK_KIND_HUGE. Ends the program
  * if the pointer is not the block's start. */
 void hak_large_free(void *block, unsigned kind);

@@ -243,16 +243,40 @@ bool hak_os_purge(void *address, size_t size) {
 static pthread_mutex_t meta_lock = PTHREAD_MUTEX_INITIALIZER;
 static char *meta_next, *meta_end;
 
+/* At the start of each piece: so anyone can find them all. */
+struct meta_piece {
+    struct meta_piece *previous;
+    size_t size; /* bytes */
+};
+static struct meta_piece *_Atomic meta_pieces;
+
+bool hak_os_is_meta(const void *address) {
+    /* acquire: pairs with the release in new_piece */
+    const struct meta_piece *piece = atomic_load_explicit(&meta_pieces, memory_order_acquire);
+    while (piece && (uintptr_t)address - (uintptr_t)piece >= piece->size)
+        piece = piece->previous;
+    return piece != NULL;
+}
+
+/* Under the lock. */
+static char *new_piece(size_t size) {
+    struct meta_piece *piece = hak_os_map_sparse(size);
+    if (!piece)
+        return NULL;
+    /* relaxed: under the lock; release: who finds the piece sees what it says */
+    piece->previous = atomic_load_explicit(&meta_pieces, memory_order_relaxed);
+    piece->size = size;
+    atomic_store_explicit(&meta_pieces, piece, memory_order_release);
+    meta_end = (char *)piece + size;
+    return (char *)(piece + 1);
+}
+
 void *hak_os_meta(size_t size, size_t alignment) {
     hak_lock(&meta_lock);
     char *p = (char *)hak_round_up((uintptr_t)meta_next, alignment);
     if (!meta_next || p > meta_end || (size_t)(meta_end - p) < size) {
-        size_t piece = hak_round_up(size + HAK_SLAB_SIZE, META_PIECE);
-        p = hak_os_map_sparse(piece);
-        if (p) {
-            meta_end = p + piece;
-            p = (char *)hak_round_up((uintptr_t)p, alignment);
-        }
+        p = new_piece(hak_round_up(size + sizeof(struct meta_piece) + HAK_SLAB_SIZE, META_PIECE));
+        p = p ? (char *)hak_round_up((uintptr_t)p, alignment) : NULL;
     }
     if (p)
         meta_next = p + size;

@@ -55,6 +55,10 @@ bool hak_os_purge(void *address, size_t size);
  * multiple of `alignment` (at most HAK_SLAB_SIZE); NULL with errno ENOMEM. */
 void *hak_os_meta(size_t size, size_t alignment);
 
+/* Whether an address lies in memory that is cut up so. Any thread, any time, signal handlers too.
+ */
+bool hak_os_is_meta(const void *address);
+
 /* Milliseconds of a coarse monotonic clock; costs a few nanoseconds, resolution up to 10 ms. */
 uint64_t hak_os_now_ms(void);
 

@@ -70,7 +70,8 @@ void hak_slab_begin(char *base, unsigned class_index) {
     slab->block_size = size;
     slab->exhausted = false;
     slab->taken = slab->drained = 0;
-    /* relaxed: the store of the owner word releases both */
+    /* relaxed: the store of the owner word releases them */
+    atomic_store_explicit(&slab->last_use, HAK_USED_AS_SLAB, memory_order_relaxed);
     atomic_store_explicit(&slab->used, 0, memory_order_relaxed);
     atomic_store_explicit(&slab->class_index, class_index, memory_order_relaxed);
     /* release: a thread that reads an offer bit and then this word sees the class of this life */

@@ -47,6 +47,10 @@ static struct hak_superslab *superslab_at(int64_t id) {
     return atomic_load_explicit(&table->at[(size_t)id % HAK_HINT_CHUNK], memory_order_relaxed);
 }
 
+struct hak_superslab *hak_pool_superslab(uint32_t id) {
+    return superslab_at(id);
+}
+
 bool hak_pool_is_filed(uint32_t id) {
     if (!atomic_load_explicit(&superslab_at(id)->free, memory_order_relaxed)) /* relaxed: at rest */
         return true;

@@ -44,7 +44,9 @@ typedef struct TinySlabMeta {
     struct TinySlabMeta *pending_next; /* in the owner's list of slabs with a remote queue */
     _Atomic uint32_t class_index;      /* size class; in the first slab of a span, its slabs */
     _Atomic bool offered[2];           /* by enum hak_offer: it is in that list; a hint */
-    char unused_others[34];
+    _Atomic uint8_t last_use;          /* HAK_USED_AS_SLAB, or the slabs of the span that began
+                                          here last; 0: neither. For messages. */
+    char unused_others[33];
 } TinySlabMeta;
 
 _Static_assert(sizeof(TinySlabMeta) == 2 * HAK_CACHE_LINE, "a slab's metadata is two cache lines");
@@ -52,6 +54,8 @@ _Static_assert(sizeof(TinySlabMeta) == 2 * HAK_CACHE_LINE, "a slab's metadata is
 #define HAK_OWNER_NONE      ((uintptr_t)0) /* not in use as a slab */
 #define HAK_OWNER_ABANDONED ((uintptr_t)1) /* blocks are out, and no thread owns it */
 #define HAK_OWNER_SPAN      ((uintptr_t)2) /* the first slab of a span */
+
+#define HAK_USED_AS_SLAB 0xffu
 
 struct hak_superslab {
     uint32_t id;                  /* dense, from 0 in order of birth */
@@ -112,6 +116,9 @@ size_t hak_pool_purge(uint64_t now, uint64_t delay, unsigned most);
 
 /* SuperSlabs that exist. */
 uint32_t hak_pool_superslabs(void);
+
+/* The SuperSlab of a number below hak_pool_superslabs(). */
+struct hak_superslab *hak_pool_superslab(uint32_t id);
 
 /* For tests, while no thread takes or gives: whether a SuperSlab's free slabs can be found. */
 bool hak_pool_is_filed(uint32_t id);
