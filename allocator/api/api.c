@@ -7,6 +7,7 @@
 #include "base/options.h"
 #include "large/large.h"
 #include "os/os.h"
+#include "report/report.h"
 
 #include <errno.h>
 #include <string.h>
@@ -19,6 +20,12 @@ void hak_free(void *block) {
 }
 const char *hak_version(void) {
     return HAKMEM_VERSION;
+}
+
+/* Before the program's own constructors: what is registered for the exit here comes after all that
+ * they register, and sees what those freed. 101 is taken: see interpose/early.c. */
+__attribute__((constructor(102))) static void start(void) {
+    hak_report_start();
 }
 
 int hak_stats_get(const char *name, uint64_t *value) {

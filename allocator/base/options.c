@@ -269,6 +269,13 @@ static void report_if_close(const char *name, size_t length) {
     }
 }
 
+bool hak_options_given(void) {
+    char **entry = getauxval(AT_SECURE) ? NULL : environ;
+    while (entry && *entry && strncmp(*entry, PREFIX, strlen(PREFIX)) != 0)
+        entry++;
+    return entry && *entry;
+}
+
 void hak_options_init(void) {
     for (unsigned i = 0; i < HAK_OPT_COUNT; i++)
         store((enum hak_option)i, rows[i].preset);

@@ -37,6 +37,9 @@ extern _Atomic long hak_option_value[HAK_OPT_COUNT];
  * was probably meant by. */
 void hak_options_init(void);
 
+/* Whether the environment names any option, known or not. */
+bool hak_options_given(void);
+
 /* relaxed: each value stands for itself. Who starts with one sees it by hak_init's acquire; one
  * that is changed while the program runs is seen sooner or later. */
 static inline long hak_option(enum hak_option option) {

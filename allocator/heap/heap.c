@@ -227,12 +227,8 @@ HAK_COLD static void init_slow(void) {
             "hakmem: no thread-specific key is left for the end of threads (PTHREAD_KEYS_MAX)\n");
     /* release: pairs with the acquire of hak_init */
     atomic_store_explicit(&init_state, READY, memory_order_release);
-    /* These may allocate. */
+    /* It may allocate. */
     pthread_atfork(fork_prepare, fork_release, fork_release);
-    if (hak_option(HAK_OPT_STATS)) {
-        hak_message_keep_stderr();
-        atexit(hak_counters_print);
-    }
     errno = kept;
 }
 

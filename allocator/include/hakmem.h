@@ -68,6 +68,20 @@ HAKMEM_API const char *hak_version(void);
  * name, and *value is left alone then. */
 HAKMEM_API int hak_stats_get(const char *name, uint64_t *value);
 
+/* ---- options ------------------------------------------------------------------------------- */
+
+/* Reads an option by its name in the environment, such as "HAKMEM_PURGE_DELAY"; HAKMEM_HELP=1 lists
+ * them with their units and ranges. An option whose value is a word has the word's number. Returns
+ * 0, ENOENT for an unknown name, or EINVAL for an option whose value is a text (or if `value` is
+ * NULL); *value is left alone then. */
+HAKMEM_API int hak_option_get(const char *name, long *value);
+
+/* Changes an option while the program runs, for all threads. Those that only count at start-up
+ * can't be changed: HAKMEM_PAGE_MAP, HAKMEM_MAGAZINE_MAX, HAKMEM_THP, HAKMEM_CHECK,
+ * HAKMEM_CRASH_LOG, HAKMEM_STATS and its relatives, and HAKMEM_HELP. Returns 0, ENOENT for an
+ * unknown name, EINVAL for a value out of range, or EPERM. */
+HAKMEM_API int hak_option_set(const char *name, long value);
+
 #ifdef __cplusplus
 }
 #endif
