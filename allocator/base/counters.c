@@ -26,9 +26,38 @@ uint64_t hak_counter(enum hak_counter counter) {
     return sum;
 }
 
-/* ---- every block, while statistics are on --------------------------------------------------- */
+/* ---- sums that rise and fall --------------------------------------------------------------- */
 
-static _Atomic uint64_t live, live_peak; /* usable bytes */
+static struct {
+    _Alignas(HAK_CACHE_LINE) _Atomic uint64_t now;
+    _Atomic uint64_t peak;
+} gauges[HAK_GAUGE_COUNT];
+
+/* relaxed, here and below: sums that order nothing. Each addition learns the value that it made, so
+ * the greatest of them is never missed. */
+void hak_gauge_grow(enum hak_gauge gauge, size_t bytes) {
+    uint64_t now =
+        atomic_fetch_add_explicit(&gauges[gauge].now, bytes, memory_order_relaxed) + bytes;
+    uint64_t peak = atomic_load_explicit(&gauges[gauge].peak, memory_order_relaxed);
+    while (now > peak &&
+           !atomic_compare_exchange_weak_explicit(&gauges[gauge].peak, &peak, now,
+                                                  memory_order_relaxed, memory_order_relaxed))
+        ;
+}
+
+void hak_gauge_shrink(enum hak_gauge gauge, size_t bytes) {
+    atomic_fetch_sub_explicit(&gauges[gauge].now, bytes, memory_order_relaxed); /* relaxed: above */
+}
+
+uint64_t hak_gauge(enum hak_gauge gauge) {
+    return atomic_load_explicit(&gauges[gauge].now, memory_order_relaxed); /* relaxed: above */
+}
+
+uint64_t hak_gauge_peak(enum hak_gauge gauge) {
+    return atomic_load_explicit(&gauges[gauge].peak, memory_order_relaxed); /* relaxed: above */
+}
+
+/* ---- every block, while statistics are on --------------------------------------------------- */
 
 /* A count of the calling thread. relaxed, as in hak_count: the thread's own set has no other
  * writer, the one for all is added to. */
@@ -47,13 +76,7 @@ void hak_count_out(unsigned kind, size_t requested, size_t usable) {
     add(&row->requests, 1, shared);
     add(&row->requested, requested, shared);
     add(&row->bytes_out, usable, shared);
-    /* relaxed: a sum of its own that orders nothing; each addition learns the value it made, so the
-     * greatest of them is never missed. */
-    uint64_t now = atomic_fetch_add_explicit(&live, usable, memory_order_relaxed) + usable;
-    uint64_t peak = atomic_load_explicit(&live_peak, memory_order_relaxed);
-    while (now > peak && !atomic_compare_exchange_weak_explicit(
-                             &live_peak, &peak, now, memory_order_relaxed, memory_order_relaxed))
-        ;
+    hak_gauge_grow(HAK_GAUGE_LIVE, usable);
 }
 
 void hak_count_home(unsigned kind, size_t requested, size_t usable) {
@@ -63,14 +86,7 @@ void hak_count_home(unsigned kind, size_t requested, size_t usable) {
     add(&row->frees, 1, shared);
     add(&row->requested_home, requested, shared);
     add(&row->bytes_home, usable, shared);
-    atomic_fetch_sub_explicit(&live, usable, memory_order_relaxed); /* relaxed: as above */
-}
-
-uint64_t hak_live_bytes(void) {
-    return atomic_load_explicit(&live, memory_order_relaxed); /* relaxed: a figure, no more */
-}
-uint64_t hak_live_bytes_peak(void) {
-    return atomic_load_explicit(&live_peak, memory_order_relaxed); /* relaxed: as above */
+    hak_gauge_shrink(HAK_GAUGE_LIVE, usable);
 }
 
 struct hak_kind_counts hak_counted(unsigned kind) {

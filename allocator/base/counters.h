@@ -117,11 +117,18 @@ void hak_count_home(unsigned kind, size_t requested, size_t usable);
  * while statistics are off. */
 struct hak_kind_counts hak_counted(unsigned kind);
 
-/* Usable bytes of all blocks that are out, now and at most at any time since the program began, as
- * hak_count_out and hak_count_home saw them: with several threads, a call that another thread is
- * in the middle of may be missing. */
-uint64_t hak_live_bytes(void);
-uint64_t hak_live_bytes_peak(void);
+/* Sums that rise and fall, and the highest that each ever was; in bytes. One word each for all
+ * threads: only for what is rare, or only counted on request. */
+enum hak_gauge {
+    HAK_GAUGE_MAPPED,    /* address space that the allocator has of the system */
+    HAK_GAUGE_COMMITTED, /* of that, what is readable and writable */
+    HAK_GAUGE_LIVE,      /* usable bytes of all blocks that are out; see hak_count_out */
+    HAK_GAUGE_COUNT
+};
+void hak_gauge_grow(enum hak_gauge gauge, size_t bytes);
+void hak_gauge_shrink(enum hak_gauge gauge, size_t bytes);
+uint64_t hak_gauge(enum hak_gauge gauge);
+uint64_t hak_gauge_peak(enum hak_gauge gauge);
 
 /* The counter of a name as the table prints it, or HAK_COUNTER_COUNT. */
 enum hak_counter hak_counter_named(const char *name);

@@ -125,6 +125,11 @@ struct hak_magazine *hak_depot_take_idle(unsigned class_index) {
     return magazine;
 }
 
+unsigned hak_depot_magazines(unsigned class_index) {
+    /* acquire: the depth is read from the magazine */
+    return depth_of(top_of(atomic_load_explicit(&depot[class_index].head, memory_order_acquire)));
+}
+
 void hak_depot_next_interval(unsigned class_index) {
     struct stack *stack = &depot[class_index];
     /* acquire: the depth is read from the magazine; relaxed for the hint, as in pop() */

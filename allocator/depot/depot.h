@@ -46,6 +46,9 @@ struct hak_magazine *hak_depot_take(unsigned class_index);
  * been left over all the time; else NULL. */
 struct hak_magazine *hak_depot_take_idle(unsigned class_index);
 
+/* Magazines of a class that are here now. Any thread, signal handlers too. */
+unsigned hak_depot_magazines(unsigned class_index);
+
 /* Begins the next interval for hak_depot_take_idle. */
 void hak_depot_next_interval(unsigned class_index);
 

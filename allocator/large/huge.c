@@ -45,8 +45,16 @@ struct cached {
     struct hak_huge_entry *entry;
 };
 static struct cached cache[CACHE_SLOTS];
-static size_t cached_bytes;
+static _Atomic size_t cached_bytes; /* written under the lock */
 static pthread_mutex_t cache_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* relaxed, both: under the lock, but for who only wants the figure. */
+static void cached_more(size_t bytes) {
+    atomic_fetch_add_explicit(&cached_bytes, bytes, memory_order_relaxed);
+}
+size_t hak_huge_cached(void) {
+    return atomic_load_explicit(&cached_bytes, memory_order_relaxed);
+}
 
 static struct huge_header *header_at(const void *block) {
     return (struct huge_header *)(((uintptr_t)block - 1) & ~(uintptr_t)(HAK_SLAB_SIZE - 1));
@@ -89,7 +97,7 @@ static unsigned units(size_t size) {
 static struct hak_huge_entry *take_entry(size_t size, struct cached *found) {
     hak_lock(&cache_lock);
     struct cached *best = NULL;
-    for (unsigned i = 0; cached_bytes && i < CACHE_SLOTS; i++) {
+    for (unsigned i = 0; hak_huge_cached() && i < CACHE_SLOTS; i++) {
         struct cached *c = &cache[i];
         if (c->mapping && c->size >= size && c->size - size <= size / 4 &&
             (!best || c->size < best->size))
@@ -98,7 +106,7 @@ static struct hak_huge_entry *take_entry(size_t size, struct cached *found) {
     struct hak_huge_entry *entry;
     if (best) {
         *found = *best;
-        cached_bytes -= best->size;
+        cached_more(-best->size);
         best->mapping = NULL;
         entry = best->entry;
     } else {
@@ -123,7 +131,7 @@ static void unmap(char *mapping, size_t size) {
 static struct cached drop(struct cached *c) {
     struct cached gone = *c;
     c->mapping = NULL;
-    cached_bytes -= gone.size;
+    cached_more(-gone.size);
     hak_huge_entry_give(gone.entry);
     return gone;
 }
@@ -141,10 +149,10 @@ static void cache_put(char *mapping, size_t size, struct hak_huge_entry *entry) 
             else if (!oldest || c->freed_at < oldest->freed_at)
                 oldest = c;
         }
-        if (empty && cached_bytes + size <= most) {
+        if (empty && hak_huge_cached() + size <= most) {
             *empty = (struct cached){
                 .mapping = mapping, .size = size, .freed_at = hak_os_now_ms(), .entry = entry};
-            cached_bytes += size;
+            cached_more(size);
             hak_unlock(&cache_lock);
             return;
         }
@@ -237,7 +245,7 @@ void *hak_huge_resize(void *block, size_t size) {
         /* Makes sure that the target can be marked; marked it is when the block is there, since
          * after a failed move it may be somebody else's. */
         if (!hak_page_map_set(target + before, HAK_KIND_HUGE)) {
-            hak_os_unmap(target, wanted);
+            hak_os_unreserve(target, wanted);
             return NULL;
         }
         hak_page_map_set(target + before, HAK_KIND_NONE);
@@ -260,7 +268,7 @@ size_t hak_huge_purge(uint64_t now, uint64_t delay, unsigned most) {
     while (most--) {
         struct cached gone = {.mapping = NULL};
         hak_lock(&cache_lock);
-        for (unsigned i = 0; cached_bytes && i < CACHE_SLOTS; i++) {
+        for (unsigned i = 0; hak_huge_cached() && i < CACHE_SLOTS; i++) {
             struct cached *c = &cache[i];
             if (c->mapping && now >= c->freed_at + delay) {
                 gone = drop(c);

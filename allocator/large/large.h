@@ -30,6 +30,9 @@ void *hak_large_resize(void *block, unsigned kind, size_t size);
  * Returns their bytes. */
 size_t hak_huge_purge(uint64_t now, uint64_t delay, unsigned most);
 
+/* Bytes of such blocks that are kept now. Any thread, signal handlers too. */
+size_t hak_huge_cached(void);
+
 void hak_large_fork_prepare(void);
 void hak_large_fork_release(void);
 

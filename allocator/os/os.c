@@ -40,10 +40,14 @@ size_t hak_os_page_size(void) {
 static void *map(size_t size, int protection, int extra) {
     hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
     void *p = mmap(NULL, size, protection, MAP_PRIVATE | MAP_ANONYMOUS | extra, -1, 0);
-    if (p != MAP_FAILED)
-        return p;
-    errno = ENOMEM;
-    return NULL;
+    if (p == MAP_FAILED) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    hak_gauge_grow(HAK_GAUGE_MAPPED, size);
+    if (protection & PROT_WRITE)
+        hak_gauge_grow(HAK_GAUGE_COMMITTED, size);
+    return p;
 }
 
 /* ---- ranges that the kernel would not take back ---------------------------------------------- */
@@ -69,7 +73,10 @@ static void add_leftover_bytes(size_t bytes) {
 
 static bool unmap(void *address, size_t size) {
     hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
-    return munmap(address, size) == 0;
+    if (munmap(address, size) != 0)
+        return false;
+    hak_gauge_shrink(HAK_GAUGE_MAPPED, size);
+    return true;
 }
 
 /* True if the range is now part of one that was there already. Under the lock. */
@@ -128,7 +135,7 @@ static bool unmap_leftovers(unsigned most) {
     return some;
 }
 
-void hak_os_unmap(void *address, size_t size) {
+void hak_os_unreserve(void *address, size_t size) {
     int kept = errno;
     hak_unpoison(address, size); /* somebody else's mapping may come here */
     if (HAK_LIKELY(unmap(address, size))) {
@@ -140,7 +147,19 @@ void hak_os_unmap(void *address, size_t size) {
     errno = kept;
 }
 
+void hak_os_unmap(void *address, size_t size) {
+    hak_gauge_shrink(HAK_GAUGE_COMMITTED, size);
+    hak_os_unreserve(address, size);
+}
+
 /* ---- mapping --------------------------------------------------------------------------------- */
+
+static void give_back(void *address, size_t size, int protection) {
+    if (protection & PROT_WRITE)
+        hak_os_unmap(address, size);
+    else
+        hak_os_unreserve(address, size);
+}
 
 static void *map_aligned(size_t size, size_t alignment, int protection, int extra) {
     void *p = map(size, protection, extra);
@@ -149,7 +168,7 @@ static void *map_aligned(size_t size, size_t alignment, int protection, int extr
     if (!p || !((uintptr_t)p & (alignment - 1)))
         return p;
     /* The kernel places mappings side by side: once one is aligned, those after it mostly are. */
-    hak_os_unmap(p, size);
+    give_back(p, size, protection);
     if (size > (size_t)PTRDIFF_MAX - alignment) {
         errno = ENOMEM;
         return NULL;
@@ -159,9 +178,9 @@ static void *map_aligned(size_t size, size_t alignment, int protection, int extr
         return NULL;
     size_t before = (size_t)(-(uintptr_t)wide & (alignment - 1));
     if (before)
-        hak_os_unmap(wide, before);
+        give_back(wide, before, protection);
     if (alignment - before)
-        hak_os_unmap(wide + before + size, alignment - before);
+        give_back(wide + before + size, alignment - before, protection);
     return wide + before;
 }
 
@@ -188,10 +207,12 @@ size_t hak_os_address_limit(void) {
 
 bool hak_os_commit(void *address, size_t size) {
     hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
-    if (mprotect(address, size, PROT_READ | PROT_WRITE) == 0)
-        return true;
-    errno = ENOMEM;
-    return false;
+    if (mprotect(address, size, PROT_READ | PROT_WRITE) != 0) {
+        errno = ENOMEM;
+        return false;
+    }
+    hak_gauge_grow(HAK_GAUGE_COMMITTED, size);
+    return true;
 }
 
 void *hak_os_map(size_t size, size_t alignment) {
@@ -212,11 +233,22 @@ void *hak_os_map_zeros(size_t size) {
     return p;
 }
 
+static void resized(enum hak_gauge gauge, size_t old_size, size_t new_size) {
+    if (new_size > old_size)
+        hak_gauge_grow(gauge, new_size - old_size);
+    else
+        hak_gauge_shrink(gauge, old_size - new_size);
+}
+
 bool hak_os_resize(void *address, size_t old_size, size_t new_size) {
     hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
     int kept = errno;
     hak_unpoison(address, old_size);
     bool done = mremap(address, old_size, new_size, 0) != MAP_FAILED;
+    if (done) {
+        resized(HAK_GAUGE_MAPPED, old_size, new_size);
+        resized(HAK_GAUGE_COMMITTED, old_size, new_size);
+    }
     errno = kept;
     return done;
 }
@@ -226,6 +258,10 @@ bool hak_os_move(void *address, size_t old_size, void *target, size_t new_size) 
     int kept = errno;
     bool done =
         mremap(address, old_size, new_size, MREMAP_MAYMOVE | MREMAP_FIXED, target) != MAP_FAILED;
+    /* Either the old range is gone now, or the target. */
+    hak_gauge_shrink(HAK_GAUGE_MAPPED, done ? old_size : new_size);
+    if (done)
+        resized(HAK_GAUGE_COMMITTED, old_size, new_size);
     errno = kept;
     return done;
 }

@@ -32,9 +32,12 @@ void hak_os_no_huge_pages(void *address, size_t size);
 /* Bytes of address space that the process may use (RLIMIT_AS); SIZE_MAX without a limit. */
 size_t hak_os_address_limit(void);
 
-/* Gives a range back. Where the kernel refuses, the process having as many mappings as it may, the
- * pages go, and the range is unmapped as soon as the kernel lets it. */
+/* Gives a readable and writable range back. Where the kernel refuses, the process having as many
+ * mappings as it may, the pages go, and the range is unmapped as soon as the kernel lets it. */
 void hak_os_unmap(void *address, size_t size);
+
+/* The same for a range that hak_os_reserve gave, of which nothing was committed. */
+void hak_os_unreserve(void *address, size_t size);
 
 /* Bytes of address space that wait for that. */
 size_t hak_os_leftover(void);
