@@ -40,7 +40,7 @@ int hak_stats_get(const char *name, uint64_t *value) {
 
 HAK_COLD static void note_resized(const void *block, unsigned kind, size_t usable, size_t size) {
     if (hak_option(HAK_OPT_STATS)) {
-        hak_count_home(kind, 0, usable);
+        hak_count_home(kind, usable);
         hak_count_out(kind, size, hak_large_usable(block, kind));
     }
 }
@@ -55,9 +55,10 @@ HAK_COLD static void note_out(void *block, unsigned class_index, size_t size) {
         hak_count_out(class_index, size, hak_class_size[class_index]);
 }
 HAK_COLD static void note_home(void *block, unsigned class_index) {
-    size_t size = hak_guarding() ? hak_guard_home(block, class_index) : 0;
+    if (hak_guarding())
+        hak_guard_home(block, class_index);
     if (hak_option(HAK_OPT_STATS))
-        hak_count_home(class_index, size, hak_class_size[class_index]);
+        hak_count_home(class_index, hak_class_size[class_index]);
 }
 HAK_COLD static void note_large_out(const void *block, size_t size) {
     unsigned kind = hak_page_map_get(block);
@@ -66,7 +67,7 @@ HAK_COLD static void note_large_out(const void *block, size_t size) {
 }
 HAK_COLD static void note_large_home(const void *block, unsigned kind) {
     if (hak_option(HAK_OPT_STATS))
-        hak_count_home(kind, 0, hak_large_usable(block, kind));
+        hak_count_home(kind, hak_large_usable(block, kind));
 }
 
 static void *large_new(size_t size, size_t alignment, bool zero) {

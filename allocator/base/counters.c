@@ -79,12 +79,11 @@ void hak_count_out(unsigned kind, size_t requested, size_t usable) {
     hak_gauge_grow(HAK_GAUGE_LIVE, usable);
 }
 
-void hak_count_home(unsigned kind, size_t requested, size_t usable) {
+void hak_count_home(unsigned kind, size_t usable) {
     bool shared = !hak_counters;
     struct hak_counter_set *set = shared ? &hak_counters_of_all : hak_counters;
     struct hak_kind_set *row = &set->kinds[hak_counted_row(kind)];
     add(&row->frees, 1, shared);
-    add(&row->requested_home, requested, shared);
     add(&row->bytes_home, usable, shared);
     hak_gauge_shrink(HAK_GAUGE_LIVE, usable);
 }

@@ -48,12 +48,11 @@ enum hak_counter {
 
 /* What was counted of the blocks of one kind. */
 #define HAK_KIND_COUNTS(X)                                                                         \
-    X(requests)       /* blocks that went out to the program */                                    \
-    X(frees)          /* blocks that came home */                                                  \
-    X(requested)      /* bytes that the program asked for, of all that went out */                 \
-    X(requested_home) /* the same of those that came home, where it was remembered */              \
-    X(bytes_out)      /* usable bytes of all that went out */                                      \
-    X(bytes_home)     /* usable bytes of all that came home */
+    X(requests)   /* blocks that went out to the program */                                        \
+    X(frees)      /* blocks that came home */                                                      \
+    X(requested)  /* bytes that the program asked for, of all that went out */                     \
+    X(bytes_out)  /* usable bytes of all that went out */                                          \
+    X(bytes_home) /* usable bytes of all that came home */
 
 struct hak_kind_set {
 #define X(name) _Atomic uint64_t name;
@@ -106,12 +105,12 @@ uint64_t hak_counter(enum hak_counter counter);
 
 /* To be called for every block that goes out or comes home when hak_option(HAK_OPT_STATS) isn't 0,
  * else never. `kind` is the block's page-map entry (1 to HAK_CLASS_MAX, HAK_KIND_SPAN,
- * HAK_KIND_HUGE), `usable` its usable bytes, the same both times; `requested` is what the program
- * asked for, and where a freed block's isn't remembered 0. A block that changes its size in place
- * comes home with the old one and goes out with the new one. Out is counted when the caller has the
- * block, home while it still has it, so that the sum is never more than what there is. */
+ * HAK_KIND_HUGE), `requested` the bytes that the program asked for, `usable` those that the block
+ * has, the same both times. A large block that changes its size in place comes home with the old
+ * one and goes out with the new one. Out is counted when the caller has the block, home while it
+ * still has it, so that the sum is never more than what there is. */
 void hak_count_out(unsigned kind, size_t requested, size_t usable);
-void hak_count_home(unsigned kind, size_t requested, size_t usable);
+void hak_count_home(unsigned kind, size_t usable);
 
 /* The sums for one kind over all threads, ended ones included; exact when none is counting. Zeros
  * while statistics are off. */
