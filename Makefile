@@ -48,6 +48,7 @@ ALLOC_SANITIZE_guard := -DHAKMEM_GUARD=1 -DHAKMEM_DEBUG_OWNERSHIP=1 -DHAKMEM_DEB
 ALLOC_FLAGS := $(COMMON) $(NO_BUILTIN) -fvisibility=hidden -ftls-model=initial-exec \
                -fasynchronous-unwind-tables -fno-semantic-interposition $(ALLOC_SANITIZE_$(VARIANT))
 DRIVER_FLAGS := $(COMMON) $(NO_BUILTIN) -Iworkloads/common $(SANITIZE)
+TOOL_FLAGS := $(COMMON) -Iallocator/include $(SANITIZE)
 TEST_FLAGS := $(COMMON) $(NO_BUILTIN) -Iallocator -Iallocator/include -Itests/c $(SANITIZE) \
               $(filter -D%,$(ALLOC_SANITIZE_$(VARIANT)))
 
@@ -63,13 +64,24 @@ quote_c = $(subst ",\",$(subst \,\\,$(1)))
 DRIVER_DEFINES = -DWORKLOAD_VARIANT='"$(VARIANT)"' -DWORKLOAD_COMPILER='"$(COMPILER)"' \
                  -DWORKLOAD_FLAGS='"$(call quote_c,$(filter-out -W% -I%,$(DRIVER_FLAGS)) $(CFLAGS))"'
 
+# ---- places for make install ---------------------------------------------------------------
+PREFIX     ?= $(or $(prefix),/usr/local)
+BINDIR     ?= $(or $(bindir),$(PREFIX)/bin)
+LIBDIR     ?= $(or $(libdir),$(PREFIX)/lib)
+INCLUDEDIR ?= $(or $(includedir),$(PREFIX)/include)
+DATADIR    ?= $(or $(datadir),$(PREFIX)/share)
+MANDIR     ?= $(or $(mandir),$(DATADIR)/man)
+quote_sh = '$(subst ','\'',$(1))'
+
 # ---- sources -------------------------------------------------------------------------------
 ALLOC_SRC  := $(sort $(wildcard allocator/*/*.c))
 COMMON_SRC := $(sort $(wildcard workloads/common/*.c))
+TOOL_SRC   := $(sort $(wildcard tool/*.c))
 TEST_SRC   := $(sort $(wildcard tests/c/test_*.c))
 obj = $(patsubst %.c,$(OUT)/obj/%.o,$(1))
 ALLOC_OBJ  := $(call obj,$(ALLOC_SRC))
 COMMON_OBJ := $(call obj,$(COMMON_SRC))
+TOOL_OBJ   := $(call obj,$(TOOL_SRC))
 
 WORKLOADS  := larson bench_random_mixed xmalloc
 folder_larson             := larson
@@ -95,6 +107,10 @@ MISSING := $(filter-out $(FOUND),$(BASELINES))
 ALLOCATORS := hakmem system $(BASELINES)
 
 LIBRARIES := libhakmem.so libhakmem.a
+# The version stands in the header and nowhere else; the number before the first dot changes when a
+# program linked with the older library may not run with the newer one.
+VERSION := $(shell sed -n 's/^.define HAKMEM_VERSION "\([0-9.]*\)"$$/\1/p' allocator/include/hakmem.h)
+SONAME := libhakmem.so.$(firstword $(subst ., ,$(VERSION)))
 # Programs that try an allocator hard: linked as the drivers are, and as NAME_plain with nothing, so
 # that any allocator can be preloaded.
 STRESS := stress never_allocating
@@ -106,23 +122,23 @@ DRIVERS := $(foreach w,$(WORKLOADS),$(foreach a,$(ALLOCATORS),$(w)_$(a)))
 DRIVERS_FOUND := $(foreach w,$(WORKLOADS),$(foreach a,hakmem system $(FOUND),$(w)_$(a)))
 TESTS := $(patsubst tests/c/%.c,%,$(TEST_SRC))
 
-.PHONY: all tests clean list note-missing $(DRIVERS) $(LIBRARIES) $(TESTS) $(STRESS_BOTH)
-all: $(LIBRARIES) $(DRIVERS_FOUND) note-missing
+.PHONY: all tests clean list install uninstall note-missing hakmem $(DRIVERS) $(LIBRARIES) $(TESTS) $(STRESS_BOTH)
+all: $(LIBRARIES) hakmem $(DRIVERS_FOUND) note-missing
 note-missing:
 ifneq ($(MISSING),)
 	@echo "make: left out because not installed$(for_cross): $(foreach a,$(MISSING),$(a) (package $(package_$(a))))" >&2
 endif
-$(DRIVERS) $(LIBRARIES) $(STRESS_BOTH): %: $(OUT)/%
+hakmem $(DRIVERS) $(LIBRARIES) $(STRESS_BOTH): %: $(OUT)/%
 tests: $(TESTS)
 $(TESTS): %: $(OUT)/tests/%
 clean:
 	rm -rf out
 list:
-	@printf '%s\n' all tests clean $(LIBRARIES) $(DRIVERS) $(TESTS) $(STRESS_BOTH)
+	@printf '%s\n' all tests clean install uninstall hakmem $(LIBRARIES) $(DRIVERS) $(TESTS) $(STRESS_BOTH)
 
 # ---- rules ---------------------------------------------------------------------------------
 # Rewritten only when the compiler or a flag changed, so that objects are rebuilt then.
-FLAGS_NOW := $(CC) | $(COMPILER) | $(ALLOC_FLAGS) | $(DRIVER_FLAGS) | $(TEST_FLAGS) | $(CPPFLAGS) $(CFLAGS) | $(LDFLAGS)
+FLAGS_NOW := $(CC) | $(COMPILER) | $(ALLOC_FLAGS) | $(DRIVER_FLAGS) | $(TEST_FLAGS) | $(TOOL_FLAGS) | $(CPPFLAGS) $(CFLAGS) | $(LDFLAGS)
 .PHONY: force
 $(OUT)/flags: force
 	@mkdir -p $(@D)
@@ -134,16 +150,36 @@ $(OUT)/obj/allocator/%.o: allocator/%.c $(OUT)/flags Makefile
 $(OUT)/obj/workloads/%.o: workloads/%.c $(OUT)/flags Makefile
 	@mkdir -p $(@D)
 	$(CC) $(DRIVER_FLAGS) $(DRIVER_DEFINES) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+# Where the command looks for the library; of its files this one alone is rebuilt when PREFIX changes.
+LIBRARY_PLACES = -DLIBRARY_SONAME='"$(SONAME)"' -DLIBRARY_MULTIARCH='"$(MULTIARCH)"' \
+                 -DLIBRARY_FOLDER=$(call quote_sh,"$(call quote_c,$(LIBDIR))")
+MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
+$(OUT)/places: force
+	@mkdir -p $(@D)
+	@printf '%s\n' $(call quote_sh,$(LIBRARY_PLACES)) | cmp -s - $@ || printf '%s\n' $(call quote_sh,$(LIBRARY_PLACES)) > $@
+$(OUT)/obj/tool/library.o: $(OUT)/places
+$(OUT)/obj/tool/%.o: tool/%.c $(OUT)/flags Makefile
+	@mkdir -p $(@D)
+	$(CC) $(TOOL_FLAGS) $(if $(findstring /library.o,$@),$(LIBRARY_PLACES)) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 $(OUT)/obj/tests/%.o: tests/%.c $(OUT)/flags Makefile
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
+# What is exported is what HAKMEM_API marks; all else is hidden (-fvisibility). The names carry no
+# symbol version: a program asks for malloc@GLIBC_x, which the loader finds under an unversioned
+# name but not under a version of ours, so that a preloaded library with one would serve nobody.
+# Programs that link with the library look for the soname, and find it beside it.
 $(OUT)/libhakmem.so: $(ALLOC_OBJ)
-	$(CC) -shared -pthread -Wl,-soname,libhakmem.so -Wl,-z,relro,-z,now $(ALLOC_LINK_$(VARIANT)) $(LDFLAGS) $^ -o $@
+	$(CC) -shared -pthread -Wl,-soname,$(SONAME) -Wl,-z,relro,-z,now $(ALLOC_LINK_$(VARIANT)) $(LDFLAGS) $^ -o $@
+	@ln -sf libhakmem.so $(@D)/$(SONAME)
 ALLOC_LINK_tsan := -fsanitize=thread
 $(OUT)/libhakmem.a: $(ALLOC_OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^
+
+# The command that puts the library under a program.
+$(OUT)/hakmem: $(TOOL_OBJ)
+	$(CC) $(SANITIZE) $(LDFLAGS) $^ -o $@
 
 # A sanitizer's runtime brings a malloc of its own; only one in the program itself comes before it.
 # ThreadSanitizer's has to keep its own, too: there the linker leads the program's calls to ours.
@@ -180,4 +216,15 @@ endef
 $(foreach s,$(STRESS),$(eval $(call stress_rule,$(s))))
 .SECONDARY:
 
--include $(patsubst %.o,%.d,$(ALLOC_OBJ) $(COMMON_OBJ) $(foreach w,$(WORKLOADS),$(call driver_obj,$(w))) $(call obj,$(TEST_SRC)) $(foreach s,$(STRESS),$(call stress_obj,$(s))))
+# ---- installing ----------------------------------------------------------------------------
+#   make install PREFIX=/usr DESTDIR=/tmp/package LIBDIR=/usr/lib/x86_64-linux-gnu
+# DESTDIR is put before every path and is written into no file. uninstall removes what was
+# installed below the same PREFIX and DESTDIR.
+INSTALL_SETTINGS = OUT=$(call quote_sh,$(OUT)) VERSION=$(VERSION) SONAME=$(SONAME) \
+    $(foreach v,DESTDIR PREFIX BINDIR LIBDIR INCLUDEDIR DATADIR MANDIR,$(v)=$(call quote_sh,$($(v))))
+install: $(OUT)/libhakmem.so $(OUT)/libhakmem.a $(OUT)/hakmem
+	@$(INSTALL_SETTINGS) packaging/install.sh install
+uninstall:
+	@$(INSTALL_SETTINGS) packaging/install.sh uninstall
+
+-include $(patsubst %.o,%.d,$(ALLOC_OBJ) $(COMMON_OBJ) $(TOOL_OBJ) $(foreach w,$(WORKLOADS),$(call driver_obj,$(w))) $(call obj,$(TEST_SRC)) $(foreach s,$(STRESS),$(call stress_obj,$(s))))

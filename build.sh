@@ -6,14 +6,28 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 usage() {
     cat <<'TEXT'
-usage: ./build.sh [release|asan|tsan|guard] TARGET...
+usage: ./build.sh [release|asan|tsan|guard] TARGET... [NAME=VALUE...]
        ./build.sh bench [OPTION...]      options of runner/run.py; without one: --quick
        ./build.sh setup                  only install what is missing
 
-A TARGET is WORKLOAD_ALLOCATOR with WORKLOAD larson, bench_random_mixed or xmalloc and ALLOCATOR
-hakmem, mimalloc, jemalloc, tcmalloc, tbbmalloc or system; or libhakmem.so, libhakmem.a, tests, all.
-What was built is in out/VARIANT/; guard is
-hakmem with every check of its own, and slow. CC and CFLAGS are taken from the environment.
+A TARGET is
+  WORKLOAD_ALLOCATOR    a driver: WORKLOAD is larson, bench_random_mixed or xmalloc, ALLOCATOR hakmem,
+                        mimalloc, jemalloc, tcmalloc, tbbmalloc or system
+  libhakmem.so, libhakmem.a
+                        the library
+  hakmem                the command: hakmem run PROGRAM
+  all                   all of these
+  install, uninstall    puts library, command, header and manual pages below PREFIX (/usr/local), or
+                        removes them; below DESTDIR, if that is set
+  stress, never_allocating, stress_plain, never_allocating_plain
+                        programs that try an allocator hard; _plain: for any that is preloaded
+  tests, test_NAME      the C tests, or one of them: tests/c/test_NAME.c
+  clean, list           removes out/; prints all targets
+
+What was built is in out/VARIANT/. asan and tsan: with the compiler's AddressSanitizer or
+ThreadSanitizer; guard: hakmem with every check of its own, and slow. CC and CFLAGS are taken from the
+environment, and so are PREFIX, BINDIR, LIBDIR, INCLUDEDIR, DATADIR, MANDIR and DESTDIR; these may be
+given as NAME=VALUE, too.
 TEXT
 }
 
@@ -50,8 +64,12 @@ fi
 
 command -v make >/dev/null || complain "make is not installed; ./build.sh setup installs it (Debian's package make)"
 known=$(make -s list)
+targets=0
 for target in "$@"; do
+    if [[ $target =~ ^[A-Z]+= ]]; then continue; fi
+    targets=$((targets + 1))
     grep -qxF -e "$target" <<<"$known" ||
         complain "unknown target '$target'; ./build.sh --help names them, 'make list' lists them all"
 done
+[ "$targets" -gt 0 ] || complain "there is no target to build beside '$1'; ./build.sh --help names them"
 exec make --no-print-directory VARIANT="$variant" "$@"
