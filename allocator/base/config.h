@@ -20,7 +20,7 @@
 
 /* What a page-map entry, and an index into a thread's magazines, can be. */
 #define HAK_KIND_NONE  0u  /* not the start of anything of ours */
-#define HAK_CLASS_MAX  56u /* 1 to 56: a slab with blocks of this size class */
+#define HAK_CLASS_MAX  61u /* 1 to 61: a slab with blocks of this size class */
 #define HAK_KIND_SPAN  62u /* the first slab of a span */
 #define HAK_KIND_HUGE  63u /* the 64 KiB unit in which a huge block starts */
 #define HAK_KIND_COUNT 64u

@@ -27,9 +27,12 @@ static void waste_is_bounded(void **state) {
     (void)state;
     for (size_t size = 129; size <= HAK_SMALL_MAX; size++) {
         size_t waste = hak_class_size[hak_size_class(size)] - size;
-        assert_true(waste * 4 < size); /* four classes a doubling: under a quarter */
         if (size <= 2048)
             assert_true(waste * 8 < size);
+        else if (size <= 10880)
+            assert_true(waste * 6 < size);
+        else /* as few a slab as there are, the next larger class can't be nearer */
+            assert_true(hak_size_class(size) == HAK_CLASS_MAX || waste * 2 < size);
     }
 }
 
@@ -39,10 +42,26 @@ static void powers_of_two_are_classes(void **state) {
         assert_int_equal(hak_class_size[hak_size_class(size)], size);
 }
 
+static void slabs_have_no_long_tails(void **state) {
+    (void)state;
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++)
+        assert_true(HAK_SLAB_SIZE % hak_class_size[c] * 38 < HAK_SLAB_SIZE);
+}
+
+/* With a header of their own databases ask for a little more than a power of two. */
+static void pages_with_a_header_waste_little(void **state) {
+    (void)state;
+    assert_in_range(hak_class_size[hak_size_class(1032)], 1032, 1040);
+    assert_in_range(hak_class_size[hak_size_class(2056)], 2056, 2112);
+    assert_int_equal(hak_class_size[hak_size_class(4368)], 4368);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_size_gets_the_smallest_class),
     cmocka_unit_test(sizes_grow_and_are_aligned),
     cmocka_unit_test(waste_is_bounded),
     cmocka_unit_test(powers_of_two_are_classes),
+    cmocka_unit_test(slabs_have_no_long_tails),
+    cmocka_unit_test(pages_with_a_header_waste_little),
 };
 CHECK_MAIN(tests)
