@@ -28,14 +28,6 @@ __attribute__((constructor(102))) static void start(void) {
     hak_report_start();
 }
 
-int hak_stats_get(const char *name, uint64_t *value) {
-    enum hak_counter counter = hak_counter_named(name);
-    if (counter == HAK_COUNTER_COUNT)
-        return ENOENT;
-    *value = hak_counter(counter);
-    return 0;
-}
-
 /* ---- the slow ends ------------------------------------------------------------------------- */
 
 HAK_COLD static void note_resized(const void *block, unsigned kind, size_t usable, size_t size) {

@@ -1,6 +1,7 @@
 /* The counters' storage and their table. */
 #include "base/counters.h"
-#include "base/diag.h"
+
+#include <string.h>
 
 _Thread_local struct hak_counter_set *hak_counters;
 struct hak_counter_set hak_counters_of_all;
@@ -115,27 +116,22 @@ static char lower(char c) {
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
-enum hak_counter hak_counter_named(const char *name) {
-    unsigned i = 0;
-    for (; i < HAK_COUNTER_COUNT; i++) {
-        size_t at = 0;
-        while (rows[i].name[at] && lower(rows[i].name[at]) == name[at])
-            at++;
-        if (!rows[i].name[at] && !name[at])
-            break;
-    }
-    return (enum hak_counter)i;
+struct hak_counter_name hak_counter_name(enum hak_counter counter) {
+    struct hak_counter_name name;
+    size_t i = 0;
+    for (; rows[counter].name[i] && i < sizeof name.text - 1; i++)
+        name.text[i] = lower(rows[counter].name[i]);
+    name.text[i] = '\0';
+    return name;
 }
 
-void hak_counters_print(void) {
-    hak_message("hakmem: counters at exit\n");
-    for (unsigned i = 0; i < HAK_COUNTER_COUNT; i++) {
-        char name[32];
-        size_t at = 0;
-        for (; rows[i].name[at] && at < sizeof name - 1; at++)
-            name[at] = lower(rows[i].name[at]);
-        name[at] = '\0';
-        hak_message("  %u\t%s: %s\n", (unsigned long)hak_counter((enum hak_counter)i), name,
-                    rows[i].text);
-    }
+const char *hak_counter_text(enum hak_counter counter) {
+    return rows[counter].text;
+}
+
+enum hak_counter hak_counter_named(const char *name) {
+    unsigned i = 0;
+    while (i < HAK_COUNTER_COUNT && strcmp(hak_counter_name((enum hak_counter)i).text, name) != 0)
+        i++;
+    return (enum hak_counter)i;
 }

@@ -132,7 +132,11 @@ uint64_t hak_gauge_peak(enum hak_gauge gauge);
 /* The counter of a name as the table prints it, or HAK_COUNTER_COUNT. */
 enum hak_counter hak_counter_named(const char *name);
 
-/* Prints all counters to standard error. */
-void hak_counters_print(void);
+/* The name of a counter as the table prints it, and what it counts. */
+struct hak_counter_name {
+    char text[32];
+};
+struct hak_counter_name hak_counter_name(enum hak_counter counter);
+const char *hak_counter_text(enum hak_counter counter);
 
 #endif

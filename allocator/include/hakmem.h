@@ -62,11 +62,78 @@ HAKMEM_API size_t hak_malloc_usable_size(void *block);
 /* The library's version, as in HAKMEM_VERSION; a string that lives for ever. */
 HAKMEM_API const char *hak_version(void);
 
-/* Reads one of the counters that HAKMEM_STATS=1 prints, by its name there, for example "claims",
- * "claims_failed", "drains", "drained_blocks" or "adopted": events since the program began, in all
- * threads, exact when no other thread is inside the allocator. Returns 0, or ENOENT for an unknown
- * name, and *value is left alone then. */
+/* Gives back to the system what can be: the calling thread's free blocks and those that wait for
+ * any thread go home to their slabs, and the pages of all that is free then go, without waiting for
+ * the purge delay. Free blocks that other threads keep stay with them. Returns the bytes that went
+ * back. Takes a while; the next allocations find cold memory. */
+HAKMEM_API size_t hak_collect(void);
+
+/* ---- statistics ---------------------------------------------------------------------------- */
+
+/* All are of the whole process, in bytes where nothing else is said. With HAKMEM_STATS=1 (or table,
+ * or json) in the environment every block is counted, and what depends on that is exact whenever
+ * no other thread is inside the allocator. Without, nothing is counted, and so nothing of it costs
+ * anything: the figures that need it are 0, or what can be told without. */
+struct hak_stats {
+    /* 1 if every block is counted. */
+    uint64_t counting;
+    /* The program's blocks, by their usable bytes. While counting exact, and its highest value;
+     * else without one, and free blocks that other threads keep for themselves are taken for the
+     * program's. */
+    uint64_t live, live_peak;
+    /* Blocks that were handed out and freed since the program began, or 0. A large block that was
+     * resized in place counts as freed and handed out. */
+    uint64_t requests, frees;
+    /* What the process has in memory (VmRSS of /proc/self/status, VmHWM), everything that is not
+     * the allocator's included; 0 where /proc can't be read. */
+    uint64_t resident, resident_peak;
+    /* The allocator's readable and writable memory, its own tables included. The system puts pages
+     * behind it as they are touched. */
+    uint64_t committed, committed_peak;
+    /* Address space that the allocator has of the system, with or without memory behind it. */
+    uint64_t mapped, mapped_peak;
+    /* Free memory that is kept for reuse, most of it with pages behind it: the sum of these.
+     *   threads  free blocks that threads keep for themselves; not counting, only the calling one's
+     *   depot    free blocks that threads have put up for exchange
+     *   slabs    free slabs whose pages were not given back yet
+     *   huge     freed huge blocks */
+    uint64_t cached, cached_threads, cached_depot, cached_slabs, cached_huge;
+    /* Free bytes between the blocks of slabs that are in use. */
+    uint64_t unused;
+};
+
+/* Fills in the first `size` bytes of *stats; pass sizeof *stats, so that a program built with
+ * another version's header works too. Returns 0, or EINVAL if `stats` is NULL. Takes no lock, and
+ * may be called in a signal handler. */
+HAKMEM_API int hak_stats_read(struct hak_stats *stats, size_t size);
+
+struct hak_class_stats {
+    uint64_t size; /* bytes of a block; 0 where they differ */
+    /* While counting, as above; else 0. */
+    uint64_t requests, frees, live; /* blocks; live is what is left of requests after frees */
+    uint64_t live_bytes;            /* usable bytes of the live ones */
+    uint64_t requested, usable;     /* bytes that all requests asked for, and what they got: of
+                                       that, 1 - requested / usable is lost inside the blocks */
+    /* Always: bytes in slabs of this class (or of all huge blocks), and of these, those which are
+     * in no block that is out of its slab: 1 - unused / slabs is how full they are. */
+    uint64_t slabs, unused;
+};
+
+/* The same for one kind of block. Kinds are numbered from 1 on: the size classes from small to
+ * large, then blocks of whole slabs, then huge ones, which have a mapping each. Returns 0, EINVAL
+ * if `stats` is NULL, or ENOENT if there is no such kind: so a loop ends after the last. */
+HAKMEM_API int hak_stats_read_class(unsigned kind, struct hak_class_stats *stats, size_t size);
+
+/* Reads one of the counters of rare events that HAKMEM_STATS=1 prints, by its name there, for
+ * example "claims", "claims_failed", "drains", "drained_blocks" or "adopted": events since the
+ * program began, in all threads, exact when no other thread is inside the allocator; counted
+ * always. Returns 0, or ENOENT for an unknown name, and *value is left alone then. */
 HAKMEM_API int hak_stats_get(const char *name, uint64_t *value);
+
+/* Writes all statistics to a file descriptor, as a table, or with `json` as one JSON object on one
+ * line. Allocates nothing; may be called in a signal handler. Returns 0, or EIO if something could
+ * not be written. */
+HAKMEM_API int hak_stats_print(int fd, int json);
 
 /* ---- options ------------------------------------------------------------------------------- */
 

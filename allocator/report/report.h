@@ -2,7 +2,18 @@
 #ifndef HAK_REPORT_H
 #define HAK_REPORT_H
 
+#include "base/diag.h"
+#include "hakmem.h"
+#include "report/gather.h"
+
 /* Does what options ask for at the program's start, even of one that never allocates. */
 void hak_report_start(void);
+
+/* Writes the statistics of this moment, which `when` names. Async-signal-safe. */
+void hak_report_table(struct hak_writer *writer, const char *when);
+void hak_report_json(struct hak_writer *writer, const char *when);
+
+/* The statistics of a row of hak_gathered.kinds. */
+void hak_report_class(unsigned row, const struct hak_gathered *found, struct hak_class_stats *one);
 
 #endif

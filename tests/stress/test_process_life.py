@@ -71,7 +71,8 @@ def test_counters_are_printed_while_threads_allocate(compiled, library, execute)
     for _ in range(10):
         done = execute(compiled("ending"), "exit", preload=library("release"), HAKMEM_STATS="1")
         assert done.returncode == 4
-        assert done.stderr.startswith("hakmem: counters at exit\n")
+        assert done.stderr.startswith("hakmem: statistics of process ")
+        assert "\nhakmem: counters at exit\n" in done.stderr
 
 
 def test_an_unknown_way_is_refused(compiled, execute) -> None:
