@@ -2,6 +2,7 @@
 #include "heap/heap.h"
 #include "base/counters.h"
 #include "base/diag.h"
+#include "base/events.h"
 #include "base/guard.h"
 #include "base/lock.h"
 #include "base/mark.h"
@@ -266,6 +267,7 @@ void *hak_heap_refill(unsigned class_index) {
     if (magazine) {
         count = magazine->count;
         memcpy(blocks, magazine->slots, count * sizeof *blocks);
+        hak_event(HAK_EVENT_DEPOT_TAKE, class_index, blocks[0]);
         if (heap->spare)
             hak_magazine_free(magazine);
         else
@@ -279,6 +281,8 @@ void *hak_heap_refill(unsigned class_index) {
     if (class->capacity < count)
         set_capacity(heap, class_index, count);
     void *block = count ? blocks[count - 1] : NULL;
+    if (!magazine)
+        hak_event(HAK_EVENT_REFILL, class_index, block);
     heap->magazines->top[class_index] = class->bottom + (count ? count - 1 : 0);
     if (HAK_UNLIKELY(thread_ended))
         hak_heap_exit();
@@ -300,6 +304,7 @@ static void shed(struct hak_heap *heap, unsigned class_index, unsigned batch) {
         if (!put)
             heap->spare = magazine;
     }
+    hak_event(put ? HAK_EVENT_DEPOT_PUT : HAK_EVENT_FLUSH, class_index, blocks[0]);
     if (!put) {
         /* Notices first: a slab whose notice waits here can't be given up to those who need it. */
         hak_heap_process_pending(heap, false);

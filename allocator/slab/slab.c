@@ -2,6 +2,7 @@
 #include "slab/slab.h"
 #include "base/counters.h"
 #include "base/diag.h"
+#include "base/events.h"
 #include "base/guard.h"
 #include "base/mark.h"
 #include "base/poison.h"
@@ -76,6 +77,7 @@ void hak_slab_begin(char *base, unsigned class_index) {
     atomic_store_explicit(&slab->class_index, class_index, memory_order_relaxed);
     /* release: a thread that reads an offer bit and then this word sees the class of this life */
     atomic_store_explicit(&slab->owner, hak_self, memory_order_release);
+    hak_event(HAK_EVENT_SLAB_NEW, class_index, base);
 }
 
 void hak_slab_retire(TinySlabMeta *slab) {
@@ -85,6 +87,7 @@ void hak_slab_retire(TinySlabMeta *slab) {
     /* release: orders the slab's end before its next beginning for those who look at the word */
     atomic_store_explicit(&slab->owner, HAK_OWNER_NONE, memory_order_release);
     hak_count(HAK_COUNT_RETIRED, 1);
+    hak_event(HAK_EVENT_SLAB_RETIRED, hak_slab_class(slab), slab->base);
     hak_pool_give(slab->base, 1);
 }
 
@@ -99,6 +102,8 @@ bool ss_owner_cas(TinySlabMeta *slab) {
                atomic_compare_exchange_strong_explicit(&slab->owner, &expected, hak_self,
                                                        memory_order_acq_rel, memory_order_relaxed);
     hak_count(won ? HAK_COUNT_CLAIMS : HAK_COUNT_CLAIMS_FAILED, 1);
+    if (won)
+        hak_event(HAK_EVENT_SLAB_CLAIMED, hak_slab_class(slab), slab->base);
     return won;
 }
 
@@ -139,6 +144,7 @@ bool slab_claim_then_drain(TinySlabMeta *slab, bool notice_arrived) {
 void hak_slab_abandon(TinySlabMeta *slab, bool left_behind) {
     hak_slab_check_owner(slab, __func__);
     slab->left_behind = left_behind;
+    hak_event(HAK_EVENT_SLAB_LEFT, hak_slab_class(slab), slab->base);
     /* One whose blocks are all out is offered by the first thread that pushes one back. */
     bool worth_offering = hak_slab_has_blocks(slab);
     /* release: the next owner's claim acquires all that this one did to the slab */
