@@ -242,7 +242,12 @@ void *hak_realloc(void *block, size_t size) {
             }
         }
     }
+    int kept = errno;
     void *moved = hak_malloc(size);
+    if (!moved && size <= usable) { /* no program expects that it can't have less */
+        errno = kept;
+        return block;
+    }
     if (!moved)
         return NULL;
     memcpy(moved, block, size < usable ? size : usable);

@@ -236,6 +236,8 @@ void *hak_huge_resize(void *block, size_t size) {
     size_t old_size = header->size;
     struct hak_huge_entry *entry = header->entry;
     if (!hak_os_resize(mapping, old_size, wanted)) {
+        if (wanted < old_size)
+            return block; /* the kernel has no room to split a mapping */
         /* A block aligned to more than 64 KiB would lose that by moving. */
         if (before > HAK_SLAB_SIZE)
             return NULL;

@@ -7,8 +7,10 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -244,7 +246,7 @@ bool hak_os_resize(void *address, size_t old_size, size_t new_size) {
     hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
     int kept = errno;
     hak_unpoison(address, old_size);
-    bool done = mremap(address, old_size, new_size, 0) != MAP_FAILED;
+    bool done = mremap(address, old_size, new_size, 0, NULL) != MAP_FAILED;
     if (done) {
         resized(HAK_GAUGE_MAPPED, old_size, new_size);
         resized(HAK_GAUGE_COMMITTED, old_size, new_size);
@@ -253,13 +255,50 @@ bool hak_os_resize(void *address, size_t old_size, size_t new_size) {
     return done;
 }
 
-bool hak_os_move(void *address, size_t old_size, void *target, size_t new_size) {
+/* Where a move fails, the kernel may or may not have unmapped the target, and if it has, another
+ * thread may have mapped something there. So the target's first page is signed before; reading it
+ * through the kernel, which does not end in a signal, tells whether it still is the target. */
+struct signature {
+    uint64_t words[4];
+};
+
+static bool sign(char *target, struct signature *signature) {
+    static _Atomic uint64_t moves;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    *signature = (struct signature){{(uintptr_t)target ^ 0x68616b6d656d6f76u, (uint64_t)now.tv_nsec,
+                                     (uintptr_t)signature ^ (uint64_t)now.tv_sec,
+                                     /* relaxed: it only has to be another each time */
+                                     atomic_fetch_add_explicit(&moves, 1, memory_order_relaxed)}};
     hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
+    if (mprotect(target, hak_os_page_size(), PROT_READ | PROT_WRITE) != 0)
+        return false;
+    memcpy(target, signature, sizeof *signature);
+    return true;
+}
+
+static bool is_signed(char *target, const struct signature *signature) {
+    struct signature found;
+    struct iovec here = {&found, sizeof found}, there = {target, sizeof found};
+    return process_vm_readv(getpid(), &here, 1, &there, 1, 0) == (ssize_t)sizeof found &&
+           memcmp(&found, signature, sizeof found) == 0;
+}
+
+bool hak_os_move(void *address, size_t old_size, void *target, size_t new_size) {
     int kept = errno;
-    bool done =
-        mremap(address, old_size, new_size, MREMAP_MAYMOVE | MREMAP_FIXED, target) != MAP_FAILED;
+    struct signature signature;
+    bool done = false, is_ours = !sign(target, &signature);
+    if (!is_ours) {
+        hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
+        done = mremap(address, old_size, new_size, MREMAP_MAYMOVE | MREMAP_FIXED, target) !=
+               MAP_FAILED;
+        is_ours = !done && is_signed(target, &signature);
+    }
     /* Either the old range is gone now, or the target. */
-    hak_gauge_shrink(HAK_GAUGE_MAPPED, done ? old_size : new_size);
+    if (is_ours)
+        hak_os_unreserve(target, new_size);
+    else
+        hak_gauge_shrink(HAK_GAUGE_MAPPED, done ? old_size : new_size);
     if (done)
         resized(HAK_GAUGE_COMMITTED, old_size, new_size);
     errno = kept;

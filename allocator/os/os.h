@@ -45,9 +45,9 @@ size_t hak_os_leftover(void);
 /* Grows or shrinks a mapping where it is; false when that can't be done. */
 bool hak_os_resize(void *address, size_t old_size, size_t new_size);
 
-/* Moves a mapping, resizing it, into a range that hak_os_reserve gave. On failure false; the
- * mapping is as it was, and the reserved range is given up: the system may have taken it away
- * already, and something else be there. */
+/* Moves a mapping, resizing it, into a range that hak_os_reserve gave and that nothing was
+ * committed of. On failure false; the mapping is as it was, and the reserved range is given up: the
+ * system may have taken it away already, and something else be there. */
 bool hak_os_move(void *address, size_t old_size, void *target, size_t new_size);
 
 /* Gives the pages back: the range stays mapped and reads as zeros. False where the system refuses,
