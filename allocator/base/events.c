@@ -4,7 +4,7 @@
 _Thread_local struct hak_event_ring *hak_events;
 
 /* relaxed: only the thread itself, and a signal handler that interrupts it, look at its ring; the
- * fence keeps the compiler from counting an event before it is there. */
+ * release fence keeps the compiler from counting an event before it is there. */
 HAK_COLD void hak_event_record(struct hak_event_ring *ring, enum hak_event_kind kind,
                                unsigned detail, const void *address) {
     uint32_t count = atomic_load_explicit(&ring->count, memory_order_relaxed);

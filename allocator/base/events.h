@@ -39,7 +39,7 @@ struct hak_event {
     uint32_t detail;     /* a size class, or a number of slabs' sizes */
 };
 
-#define HAK_EVENTS_KEPT 32u /* a power of two */
+#define HAK_EVENTS_KEPT 16u /* a power of two */
 
 struct hak_event_ring {
     _Atomic uint32_t count; /* events ever; the next one goes to count % HAK_EVENTS_KEPT */

@@ -102,6 +102,16 @@ size_t hak_guard_size(const void *block, unsigned class_index) {
     return trailer_of(block, class_index)->size ^ (uintptr_t)block;
 }
 
+#if defined(__SANITIZE_THREAD__)
+__attribute__((no_sanitize("thread"))) /* the answer of some moment will do */
+#endif
+bool hak_guard_look(const void *block, unsigned class_index, size_t *size) {
+    struct trailer trailer = *trailer_of(block, class_index);
+    *size = trailer.size ^ (uintptr_t)block;
+    return trailer.state == (STATE_OUT ^ (uint64_t)(uintptr_t)block) &&
+           *size <= room_of(class_index);
+}
+
 void hak_guard_new_slab(char *base) {
     memset(base, 0, HAK_SLAB_SIZE);
 }

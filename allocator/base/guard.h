@@ -37,6 +37,9 @@ size_t hak_guard_home(void *block, unsigned class_index);
 /* The same of a block that is out. */
 size_t hak_guard_size(const void *block, unsigned class_index);
 
+/* The same for any block at any time: false if it is not out. */
+bool hak_guard_look(const void *block, unsigned class_index, size_t *size);
+
 /* 64 KiB begin their life as a slab: no block was out yet. */
 void hak_guard_new_slab(char *base);
 

@@ -143,6 +143,8 @@ struct hak_heap *hak_heap_enter(void) {
         int kept = errno;
         pthread_setspecific(thread_end_key, heap);
         errno = kept;
+        if (hak_option(HAK_OPT_CRASH_LOG))
+            hak_trace_enter(&heap->trace);
     }
     return heap;
 }
@@ -172,6 +174,8 @@ void hak_heap_exit(void) {
     forget_magazines();
     hak_self = 0;
     hak_counters = NULL;
+    if (hak_option(HAK_OPT_CRASH_LOG))
+        hak_trace_leave(&heap->trace);
     atomic_fetch_sub_explicit(&heaps_in_use, 1, memory_order_relaxed); /* relaxed: a hint */
     hak_lock(&heaps_lock);
     heap->next = unused_heaps;

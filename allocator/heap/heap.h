@@ -19,6 +19,7 @@
 #include "base/config.h"
 #include "base/counters.h"
 #include "depot/depot.h"
+#include "heap/trace.h"
 #include "slab/slab.h"
 
 struct hak_thread {
@@ -65,6 +66,7 @@ struct hak_heap {
     uint32_t sticky_next;         /* the ring's oldest entry */
     /* Further slabs that this heap owned, the class in the low bits of their address; 0: none. */
     uintptr_t sticky[HAK_STICKY];
+    struct hak_trace trace; /* for the crash log */
     struct hak_counter_set counters;
     struct hak_heap_class classes[HAK_CLASS_MAX + 1];
     void *slots[];

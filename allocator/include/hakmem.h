@@ -149,6 +149,24 @@ HAKMEM_API int hak_option_get(const char *name, long *value);
  * unknown name, EINVAL for a value out of range, or EPERM. */
 HAKMEM_API int hak_option_set(const char *name, long value);
 
+/* ---- all live blocks ----------------------------------------------------------------------- */
+
+/* What hak_walk calls for a block: its address, the bytes that may be used in it (as
+ * hak_malloc_usable_size tells), and what was passed to hak_walk. Any value but 0 ends the walk.
+ * It may allocate and free, the block that it is called for included. */
+typedef int hak_walk_function(void *block, size_t usable_size, void *argument);
+
+/* Calls `visit` for every block that the program has allocated and not yet freed, by whichever
+ * name, in no particular order. Returns 0, or what ended the walk.
+ *
+ * Exact while no other thread allocates or frees: every live block is visited, once, and nothing
+ * else. While others do, and for what `visit` does itself, a block that is allocated or freed
+ * during the walk may be visited or not, one that is resized also twice, and one that is visited
+ * may be gone before `visit` looks at it; all others are visited once all the same. Takes no lock,
+ * and keeps no other thread waiting. Blocks may lie in pages that the program has protected from
+ * being read, but no page may become so during the walk. Costs some nanoseconds for each block. */
+HAKMEM_API int hak_walk(hak_walk_function *visit, void *argument);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,7 +1,8 @@
 /* What options ask for at the program's start: statistics at exit and on a signal, and where they
- * go. */
+ * go; the crash log. */
 #include "base/options.h"
 #include "heap/heap.h"
+#include "inspect/crash_log.h"
 #include "report/report.h"
 
 #include <errno.h>
@@ -85,6 +86,8 @@ void hak_report_start(void) {
     if (!hak_options_given())
         return;
     hak_init();
+    if (hak_option(HAK_OPT_CRASH_LOG))
+        hak_crash_log_init();
     int number = (int)hak_option(HAK_OPT_STATS_SIGNAL);
     if (number || hak_option(HAK_OPT_STATS))
         hak_message_keep_stderr();
