@@ -5,6 +5,7 @@
 #include "base/diag.h"
 #include "base/guard.h"
 #include "base/options.h"
+#include "inspect/fatal.h"
 #include "large/large.h"
 #include "os/os.h"
 #include "report/report.h"
@@ -114,34 +115,28 @@ HAK_COLD static void foreign(void *block, const char *function) {
         return;
     }
 #endif
-    hak_fatal(
-        "hakmem: %s(): invalid pointer %p: it is not a block of this allocator, or its memory "
-        "was already given back (double free)\n",
-        function, block);
+    hak_inspect_fatal_pointer(function, block);
 }
 
-HAK_COLD static size_t foreign_usable(void *block) {
+HAK_COLD static size_t foreign_usable(void *block, const char *function) {
 #ifdef HAKMEM_SANITIZED
     if (runtime_usable && runtime_usable(block))
         return runtime_usable(block);
 #endif
-    hak_fatal(
-        "hakmem: malloc_usable_size() or realloc(): invalid pointer %p: it is not a block of this "
-        "allocator, or its memory was already given back\n",
-        block);
+    hak_inspect_fatal_pointer(function, block);
 }
 
 /* Ends the program unless a small block that the program holds begins there. */
 static void check_small(const void *block, unsigned class_index, const char *function) {
-    if (HAK_UNLIKELY(!hak_begins_block(block, hak_mark_key[class_index])))
-        hak_fatal(
-            "hakmem: %s(): invalid pointer %p: it points into a block of %u bytes, not at its "
-            "start\n",
-            function, block, (unsigned long)hak_class_size[class_index]);
-    if (HAK_UNLIKELY(hak_is_marked(block, class_index)))
-        hak_fatal(*function == 'f' ? "hakmem: %s(): double free of block %p of %u bytes\n"
-                                   : "hakmem: %s(): block %p of %u bytes was freed before\n",
-                  function, block, (unsigned long)hak_class_size[class_index]);
+    if (HAK_UNLIKELY(!hak_begins_block(block, hak_mark_key[class_index]) ||
+                     hak_is_marked(block, class_index)))
+        hak_inspect_fatal_pointer(function, block);
+}
+
+/* The same for a block of kind HAK_KIND_SPAN or HAK_KIND_HUGE. */
+static void check_large(const void *block, unsigned kind, const char *function) {
+    if (HAK_UNLIKELY(!hak_large_begins(block, kind)))
+        hak_inspect_fatal_pointer(function, block);
 }
 
 HAK_NOINLINE void hak_free_slow(void *block) {
@@ -163,6 +158,7 @@ HAK_NOINLINE void hak_free_slow(void *block) {
         foreign(block, "free");
         return;
     }
+    check_large(block, kind, "free");
     hak_poison(block, hak_large_usable(block, kind));
     if (HAK_UNLIKELY(hak_instrumented))
         note_large_home(block, kind);
@@ -177,19 +173,22 @@ static size_t small_usable(const void *block, unsigned class_index, const char *
     return hak_guarding() ? hak_guard_size(block, class_index) : hak_class_size[class_index];
 }
 
-size_t hak_malloc_usable_size(void *block) {
-    if (!block)
-        return 0;
-    unsigned kind = hak_page_map_get(block);
+/* The same of any block that isn't NULL; its kind is `kind`. */
+static size_t usable_size(void *block, unsigned kind, const char *function) {
     if (HAK_LIKELY(kind - 1 < HAK_CLASS_MAX)) {
         hak_unpoison(block, hak_class_size[kind]); /* who asks may use it all */
-        return small_usable(block, kind, "malloc_usable_size");
+        return small_usable(block, kind, function);
     }
     if (kind == HAK_KIND_NONE)
-        return foreign_usable(block);
+        return foreign_usable(block, function);
+    check_large(block, kind, function);
     size_t usable = hak_large_usable(block, kind);
     hak_unpoison(block, usable);
     return usable;
+}
+
+size_t hak_malloc_usable_size(void *block) {
+    return block ? usable_size(block, hak_page_map_get(block), "malloc_usable_size") : 0;
 }
 
 /* ---- zeroed and resized blocks ------------------------------------------------------------- */
@@ -228,7 +227,7 @@ void *hak_realloc(void *block, size_t size) {
         }
         hak_unpoison(block, usable);
     } else {
-        usable = hak_malloc_usable_size(block);
+        usable = usable_size(block, kind, "realloc");
         if (kind != HAK_KIND_NONE && size <= PTRDIFF_MAX) {
             int kept = errno;
             hak_heap_tick();

@@ -13,22 +13,22 @@ from test_misuse import compile_program
 
 ROOT = Path(__file__).resolve().parents[2]
 MISUSES = {
-    "double_free": ("char *q = malloc(40); free(q); free(q);", "double free of block"),
+    "double_free": ("char *q = malloc(40); free(q); free(q);", "was already freed (double free)"),
     "double_free_after_others": (
         "char *b[300]; for (int i = 0; i < 300; i++) b[i] = malloc(40);"
         "for (int i = 0; i < 300; i++) free(b[i]); free(b[7]);",
-        "double free of block",
+        "was already freed (double free)",
     ),
     "one_byte_too_far": ("char *q = malloc(41); q[41] = 1; free(q);", "written to beyond its end, at byte 41"),
     "trailer_overwritten": ("char *q = malloc(40); memset(q, 1, 64); free(q);", "written to beyond its end"),
-    "inside_a_block": ("char *q = malloc(40); free(q + 16);", "points into a block of 64 bytes, not at its start"),
+    "inside_a_block": ("char *q = malloc(40); free(q + 16);", "it points 16 bytes into a block of 64 bytes that begins at"),
     "written_after_free": (
         "char *q = malloc(40); free(q); q[20] = 1; for (int i = 0; i < 100; i++) p = malloc(40);",
         "was written to after it was freed, at byte 20",
     ),
     "never_handed_out": ("char *q = malloc(40); free(q - (size_t)q % 65536 + 64 * 900);", "was never handed out"),
-    "realloc_of_freed": ("char *q = malloc(40); free(q); p = realloc(q, 400);", "was freed before"),
-    "usable_size_of_freed": ("char *q = malloc(40); free(q); return malloc_usable_size(q);", "was freed before"),
+    "realloc_of_freed": ("char *q = malloc(40); free(q); p = realloc(q, 400);", "was already freed"),
+    "usable_size_of_freed": ("char *q = malloc(40); free(q); return malloc_usable_size(q);", "was already freed"),
     "one_byte_into_the_trailer": ("char *q = malloc(32744); q[32752] = 1; free(q);", "beyond its end, at byte 32752"),
     "calloc_overflow": ("char *q = calloc(3, 100); q[300] = 1; free(q);", "written to beyond its end, at byte 300"),
     "aligned_overflow": (
