@@ -184,7 +184,8 @@ $(OUT)/hakmem: $(TOOL_OBJ)
 # A sanitizer's runtime brings a malloc of its own; only one in the program itself comes before it.
 # ThreadSanitizer's has to keep its own, too: there the linker leads the program's calls to ours.
 WRAPPED := malloc free calloc realloc reallocarray aligned_alloc memalign posix_memalign valloc \
-           pvalloc malloc_usable_size
+           pvalloc malloc_usable_size free_sized free_aligned_sized cfree malloc_trim mallinfo \
+           mallinfo2 malloc_info malloc_stats mallopt
 WRAP_tsan := $(foreach f,$(WRAPPED),-Wl,--wrap=$(f))
 ifneq ($(filter $(VARIANT),release guard),)
 hakmem_need := $(OUT)/libhakmem.so

@@ -31,6 +31,12 @@ HAKMEM_API void *hak_malloc(size_t size);
  * allocation returned is reported on standard error and ends the program. */
 HAKMEM_API void hak_free(void *block);
 
+/* C23's forms of free, for who knows what the block was asked for: `size` of hak_malloc, hak_calloc
+ * or hak_realloc, `alignment` and `size` of hak_aligned_alloc. As hak_free: the values are not
+ * needed, and not checked. */
+HAKMEM_API void hak_free_sized(void *block, size_t size);
+HAKMEM_API void hak_free_aligned_sized(void *block, size_t alignment, size_t size);
+
 /* Like hak_malloc(count * size) with all bytes zero; NULL and ENOMEM if the product overflows. */
 HAKMEM_API void *hak_calloc(size_t count, size_t size);
 
@@ -114,9 +120,10 @@ struct hak_class_stats {
     uint64_t live_bytes;            /* usable bytes of the live ones */
     uint64_t requested, usable;     /* bytes that all requests asked for, and what they got: of
                                        that, 1 - requested / usable is lost inside the blocks */
-    /* Always: bytes in slabs of this class (or of all huge blocks), and of these, those which are
-     * in no block that is out of its slab: 1 - unused / slabs is how full they are. */
-    uint64_t slabs, unused;
+    /* Always: blocks that are out of their slabs, with the program or kept for it; bytes of all
+     * slabs of this class (or of all huge blocks); of these, those which are in no such block: how
+     * full the slabs are is 1 - unused / slabs. */
+    uint64_t blocks, slabs, unused;
 };
 
 /* The same for one kind of block. Kinds are numbered from 1 on: the size classes from small to

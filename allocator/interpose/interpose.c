@@ -18,6 +18,9 @@
 #define valloc             __wrap_valloc
 #define pvalloc            __wrap_pvalloc
 #define malloc_usable_size __wrap_malloc_usable_size
+#define free_sized         __wrap_free_sized
+#define free_aligned_sized __wrap_free_aligned_sized
+#define cfree              __wrap_cfree
 #endif
 
 HAKMEM_API void *malloc(size_t size);
@@ -31,6 +34,9 @@ HAKMEM_API int posix_memalign(void **result, size_t alignment, size_t size);
 HAKMEM_API void *valloc(size_t size);
 HAKMEM_API void *pvalloc(size_t size);
 HAKMEM_API size_t malloc_usable_size(void *block);
+HAKMEM_API void free_sized(void *block, size_t size);
+HAKMEM_API void free_aligned_sized(void *block, size_t alignment, size_t size);
+HAKMEM_API void cfree(void *block);
 
 void *malloc(size_t size) {
     if (hak_early())
@@ -94,3 +100,33 @@ void *pvalloc(size_t size) {
 size_t malloc_usable_size(void *block) {
     return hak_early_owns(block) ? hak_early_size(block) : hak_malloc_usable_size(block);
 }
+
+void free_sized(void *block, size_t size) {
+    (void)size; /* the page map knows it */
+    free(block);
+}
+
+void free_aligned_sized(void *block, size_t alignment, size_t size) {
+    (void)alignment, (void)size;
+    free(block);
+}
+
+/* Of programs older than glibc 2.26. */
+void cfree(void *block) {
+    free(block);
+}
+
+#if defined(__GLIBC__) && !defined(HAKMEM_WRAP)
+/* glibc's own names for its functions, which it exports, and some programs call past whatever
+ * malloc is in charge. Their blocks end in free, which would not know them. (musl uses such names
+ * inside, for its own.) */
+#define GLIBC_NAME(result, name, parameters)                                                       \
+    HAKMEM_API result __libc_##name parameters __attribute__((alias(#name)))
+GLIBC_NAME(void *, malloc, (size_t size));
+GLIBC_NAME(void, free, (void *block));
+GLIBC_NAME(void *, calloc, (size_t count, size_t size));
+GLIBC_NAME(void *, realloc, (void *block, size_t size));
+GLIBC_NAME(void *, memalign, (size_t alignment, size_t size));
+GLIBC_NAME(void *, valloc, (size_t size));
+GLIBC_NAME(void *, pvalloc, (size_t size));
+#endif

@@ -1,8 +1,13 @@
 /* C++'s operator new and delete under their mangled names, in C.
  *
- * A failing new calls the program's new-handler until it gives up, then throws std::bad_alloc;
- * both live in the C++ runtime, which a program that calls these operators has. The nothrow forms
- * return NULL instead. Sized deletes ignore the size: the page map knows it.
+ * A program may replace any of them by its own, and those that it leaves must then go through its
+ * own: so the arrays' forms call the single ones, and the sized deletes the others, by their
+ * symbol, which is the program's if it has one; and all are weak, for programs linked statically.
+ *
+ * A failing new calls the program's new-handler until it gives up, then throws std::bad_alloc. The
+ * forms with std::nothrow are left to the C++ runtime: they call the others and catch what these,
+ * or the program's handler, throw, which C can't. Sized deletes ignore the size: the page map
+ * knows it.
  *
  * hak_ has the C names for all of them: new is hak_malloc or hak_aligned_alloc, delete hak_free. */
 #include "base/diag.h"
@@ -10,103 +15,108 @@
 
 #ifndef HAKMEM_WRAP /* else the sanitizer's runtime has them: see interpose.c */
 
+/* What the C++ ABI (Itanium) has for throwing, which every C++ program has, and a C program not. */
+#define FROM_RUNTIME(symbol) __asm__(symbol) __attribute__((weak))
 typedef void (*new_handler)(void);
-extern new_handler get_new_handler(void) __asm__("_ZSt15get_new_handlerv") __attribute__((weak));
-extern void throw_bad_alloc(void) __asm__("_ZSt17__throw_bad_allocv") __attribute__((weak));
+extern new_handler get_new_handler(void) FROM_RUNTIME("_ZSt15get_new_handlerv");
+extern void *allocate_exception(size_t size) FROM_RUNTIME("__cxa_allocate_exception");
+extern _Noreturn void throw_exception(void *object, const void *type, void (*destroy)(void *))
+    FROM_RUNTIME("__cxa_throw");
+extern const char bad_alloc_type[] FROM_RUNTIME("_ZTISt9bad_alloc");
+extern void *const bad_alloc_table[] FROM_RUNTIME("_ZTVSt9bad_alloc");
+extern void bad_alloc_destroy(void *) FROM_RUNTIME("_ZNSt9bad_allocD1Ev");
 
-HAK_COLD static void *new_failed(size_t alignment, size_t size, bool may_throw) {
+_Noreturn static void throw_bad_alloc(size_t size) {
+    if (!allocate_exception || !throw_exception || !bad_alloc_table)
+        hak_fatal("hakmem: operator new: no memory for %u bytes, and no C++ runtime to throw "
+                  "std::bad_alloc\n",
+                  (unsigned long)size);
+    /* An object of that class is a pointer to its functions, which begin at the third entry. */
+    void *const **object = allocate_exception(sizeof *object);
+    *object = &bad_alloc_table[2];
+    throw_exception(object, bad_alloc_type, bad_alloc_destroy);
+}
+
+HAK_COLD static void *new_failed(size_t alignment, size_t size) {
     for (;;) {
         new_handler handler = get_new_handler ? get_new_handler() : NULL;
         if (!handler)
-            break;
+            throw_bad_alloc(size);
         handler(); /* makes memory available, throws, or ends the program */
         void *block = hak_aligned_alloc(alignment, size);
         if (block)
             return block;
     }
-    if (!may_throw)
-        return NULL;
-    if (throw_bad_alloc)
-        throw_bad_alloc();
-    hak_fatal("hakmem: operator new: no memory for %u bytes, and no C++ runtime to throw "
-              "std::bad_alloc\n",
-              (unsigned long)size);
 }
 
-HAK_INLINE void *new_plain(size_t size, bool may_throw) {
+/* Mangled names: Zn new, Zd delete, w and l single, a array, m size_t, Pv void *,
+ * St11align_val_t the alignment, RKSt9nothrow_t the nothrow tag. */
+#define OPERATOR HAKMEM_API __attribute__((weak))
+
+OPERATOR void *_Znwm(size_t size);
+OPERATOR void *_ZnwmSt11align_val_t(size_t size, size_t alignment);
+OPERATOR void _ZdlPv(void *block);
+OPERATOR void _ZdlPvSt11align_val_t(void *block, size_t alignment);
+
+void *_Znwm(size_t size) {
     void *block = hak_early() ? hak_early_new(HAK_MIN_ALIGN, size) : MALLOC(size);
-    return HAK_LIKELY(block != NULL) ? block : new_failed(HAK_MIN_ALIGN, size, may_throw);
+    return HAK_LIKELY(block != NULL) ? block : new_failed(HAK_MIN_ALIGN, size);
 }
 
-static void *new_aligned(size_t size, size_t alignment, bool may_throw) {
+void *_ZnwmSt11align_val_t(size_t size, size_t alignment) {
     void *block = hak_early() ? hak_early_new(alignment, size) : hak_aligned_alloc(alignment, size);
-    return HAK_LIKELY(block != NULL) ? block : new_failed(alignment, size, may_throw);
+    return HAK_LIKELY(block != NULL) ? block : new_failed(alignment, size);
 }
 
-HAK_INLINE void delete_block(void *block) {
+void _ZdlPv(void *block) {
     if (!hak_early_owns(block))
         FREE(block);
 }
 
-/* Mangled names: Zn new, Zd delete, w and a plain and array, m size_t, Pv void *,
- * St11align_val_t the alignment, RKSt9nothrow_t the nothrow tag. */
-#define NEW(name)    HAKMEM_API void *_Zn##name
-#define DELETE(name) HAKMEM_API void _Zd##name
-#define DEFINE_NEW(kind)                                                                           \
-    NEW(kind##m)(size_t size);                                                                     \
-    NEW(kind##m)(size_t size) {                                                                    \
-        return new_plain(size, true);                                                              \
-    }                                                                                              \
-    NEW(kind##mRKSt9nothrow_t)(size_t size, const void *tag);                                      \
-    NEW(kind##mRKSt9nothrow_t)(size_t size, const void *tag) {                                     \
-        (void)tag;                                                                                 \
-        return new_plain(size, false);                                                             \
-    }                                                                                              \
-    NEW(kind##mSt11align_val_t)(size_t size, size_t alignment);                                    \
-    NEW(kind##mSt11align_val_t)(size_t size, size_t alignment) {                                   \
-        return new_aligned(size, alignment, true);                                                 \
-    }                                                                                              \
-    NEW(kind##mSt11align_val_tRKSt9nothrow_t)(size_t size, size_t alignment, const void *tag);     \
-    NEW(kind##mSt11align_val_tRKSt9nothrow_t)(size_t size, size_t alignment, const void *tag) {    \
-        (void)tag;                                                                                 \
-        return new_aligned(size, alignment, false);                                                \
+void _ZdlPvSt11align_val_t(void *block, size_t alignment) {
+    (void)alignment;
+    if (!hak_early_owns(block))
+        FREE(block);
+}
+
+/* The others, each one of those four by its symbol. */
+extern void *any_new(size_t size) __asm__("_Znwm");
+extern void *any_new_aligned(size_t size, size_t alignment) __asm__("_ZnwmSt11align_val_t");
+extern void any_delete(void *block) __asm__("_ZdlPv");
+extern void any_delete_array(void *block) __asm__("_ZdaPv");
+extern void any_delete_aligned(void *block, size_t alignment) __asm__("_ZdlPvSt11align_val_t");
+extern void any_delete_array_aligned(void *block,
+                                     size_t alignment) __asm__("_ZdaPvSt11align_val_t");
+
+#define FORWARD(result, name, parameters, call)                                                    \
+    OPERATOR result name parameters;                                                               \
+    result name parameters {                                                                       \
+        call;                                                                                      \
     }
 
-#define DEFINE_DELETE(kind)                                                                        \
-    DELETE(kind##Pv)(void *block);                                                                 \
-    DELETE(kind##Pv)(void *block) {                                                                \
-        delete_block(block);                                                                       \
-    }                                                                                              \
-    DELETE(kind##Pvm)(void *block, size_t size);                                                   \
-    DELETE(kind##Pvm)(void *block, size_t size) {                                                  \
-        (void)size;                                                                                \
-        delete_block(block);                                                                       \
-    }                                                                                              \
-    DELETE(kind##PvRKSt9nothrow_t)(void *block, const void *tag);                                  \
-    DELETE(kind##PvRKSt9nothrow_t)(void *block, const void *tag) {                                 \
-        (void)tag;                                                                                 \
-        delete_block(block);                                                                       \
-    }                                                                                              \
-    DELETE(kind##PvSt11align_val_t)(void *block, size_t alignment);                                \
-    DELETE(kind##PvSt11align_val_t)(void *block, size_t alignment) {                               \
-        (void)alignment;                                                                           \
-        delete_block(block);                                                                       \
-    }                                                                                              \
-    DELETE(kind##PvmSt11align_val_t)(void *block, size_t size, size_t alignment);                  \
-    DELETE(kind##PvmSt11align_val_t)(void *block, size_t size, size_t alignment) {                 \
-        (void)size, (void)alignment;                                                               \
-        delete_block(block);                                                                       \
-    }                                                                                              \
-    DELETE(kind##PvSt11align_val_tRKSt9nothrow_t)(void *block, size_t alignment, const void *tag); \
-    DELETE(kind##PvSt11align_val_tRKSt9nothrow_t)                                                  \
-    (void *block, size_t alignment, const void *tag) {                                             \
-        (void)alignment, (void)tag;                                                                \
-        delete_block(block);                                                                       \
-    }
+FORWARD(void *, _Znam, (size_t size), return any_new(size))
+FORWARD(void *, _ZnamSt11align_val_t, (size_t size, size_t alignment),
+        return any_new_aligned(size, alignment))
 
-DEFINE_NEW(w)
-DEFINE_NEW(a)
-DEFINE_DELETE(l)
-DEFINE_DELETE(a)
+FORWARD(void, _ZdaPv, (void *block), any_delete(block))
+FORWARD(void, _ZdaPvSt11align_val_t, (void *block, size_t alignment),
+        any_delete_aligned(block, alignment))
+
+FORWARD(void, _ZdlPvm, (void *block, size_t size), (void)size; any_delete(block))
+FORWARD(void, _ZdaPvm, (void *block, size_t size), (void)size; any_delete_array(block))
+FORWARD(void, _ZdlPvRKSt9nothrow_t, (void *block, const void *tag), (void)tag; any_delete(block))
+FORWARD(void, _ZdaPvRKSt9nothrow_t, (void *block, const void *tag), (void)tag;
+        any_delete_array(block))
+
+FORWARD(void, _ZdlPvmSt11align_val_t, (void *block, size_t size, size_t alignment), (void)size;
+        any_delete_aligned(block, alignment))
+FORWARD(void, _ZdaPvmSt11align_val_t, (void *block, size_t size, size_t alignment), (void)size;
+        any_delete_array_aligned(block, alignment))
+FORWARD(void, _ZdlPvSt11align_val_tRKSt9nothrow_t, (void *block, size_t alignment, const void *tag),
+        (void)tag;
+        any_delete_aligned(block, alignment))
+FORWARD(void, _ZdaPvSt11align_val_tRKSt9nothrow_t, (void *block, size_t alignment, const void *tag),
+        (void)tag;
+        any_delete_array_aligned(block, alignment))
 
 #endif

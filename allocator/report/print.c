@@ -114,8 +114,10 @@ void hak_report_table(struct hak_writer *w, const char *when) {
 static void put_class_json(struct hak_writer *w, unsigned kind, const struct hak_class_stats *one) {
     hak_write(w, "{\"class\":%u,\"size\":%u,\"requests\":%u,\"frees\":%u,\"live\":%u,", U(kind),
               U(one->size), U(one->requests), U(one->frees), U(one->live));
-    hak_write(w, "\"live_bytes\":%u,\"requested\":%u,\"usable\":%u,\"slabs\":%u,\"unused\":%u}",
-              U(one->live_bytes), U(one->requested), U(one->usable), U(one->slabs), U(one->unused));
+    hak_write(w, "\"live_bytes\":%u,\"requested\":%u,\"usable\":%u,", U(one->live_bytes),
+              U(one->requested), U(one->usable));
+    hak_write(w, "\"blocks\":%u,\"slabs\":%u,\"unused\":%u}", U(one->blocks), U(one->slabs),
+              U(one->unused));
 }
 
 void hak_report_json(struct hak_writer *w, const char *when) {

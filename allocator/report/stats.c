@@ -129,6 +129,7 @@ void hak_report_class(unsigned row, const struct hak_gathered *found, struct hak
         .live_bytes = less(counts.bytes_out, counts.bytes_home),
         .requested = counts.requested,
         .usable = counts.bytes_out,
+        .blocks = found->kinds[row].out,
         .slabs = found->kinds[row].bytes,
         .unused = found->kinds[row].unused,
     };
