@@ -62,17 +62,17 @@ exchange() { # ready or not, place
 put() { # mode, file, place
     local ready=true
     make_folder "$(dirname -- "$3")"
-    note file "$3"
     install -m "$1" -- "$2" "$DESTDIR$3.new$$" || ready=false
     exchange "$ready" "$3"
+    note file "$3"
 }
 
 put_link() { # what it leads to, place
     local ready=true
     make_folder "$(dirname -- "$2")"
-    note file "$2"
     ln -s -- "$1" "$DESTDIR$2.new$$" || ready=false
     exchange "$ready" "$2"
+    note file "$2"
 }
 
 write_manifest() {

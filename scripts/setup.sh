@@ -22,6 +22,8 @@ case " $* " in *" test "*)
     needed+=(g++)
     optional+=(libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 libtbbmalloc2 python3-matplotlib
         python3-pytest python3-hypothesis python3-jsonschema shellcheck clang spin)
+    # Installing: who builds against what was installed, who reads the pages, what can't be served.
+    optional+=(cmake pkg-config mandoc musl-tools libcap2-bin)
     # The other machine that hakmem is for, emulated.
     if [ "$(uname -m)" = x86_64 ]; then
         optional+=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
@@ -40,7 +42,7 @@ have_package() {
 }
 has() { # whether what a package is for is there, whoever brought it
     case "$1" in
-    gcc | g++ | make | python3 | shellcheck | clang) command -v "$1" >/dev/null && { [ "$1" != python3 ] || [ -x /usr/bin/python3 ]; } ;;
+    gcc | g++ | make | python3 | shellcheck | clang | cmake | pkg-config | mandoc) command -v "$1" >/dev/null && { [ "$1" != python3 ] || [ -x /usr/bin/python3 ]; } ;;
     perf) command -v perf >/dev/null ;;
     *) have_package "$1" ;;
     esac

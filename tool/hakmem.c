@@ -113,7 +113,7 @@ static int check(int count, char **words) {
 
 static int list_options(int count, char **words) {
     struct library ours;
-    bool table = count == 1 && strcmp(words[0], "--table") == 0;
+    bool table = count > 0 && strcmp(words[0], "--table") == 0;
     if (count > (table ? 1 : 0))
         give_up(STATUS_USAGE, "options takes --table or nothing, not '%s'; see hakmem --help",
                 words[table ? 1 : 0]);

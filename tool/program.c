@@ -24,6 +24,13 @@ typedef struct judgement {
     unsigned depth;   /* of interpreters */
 } judgement;
 
+/* What comes out of files may hold anything, but nothing that a terminal would obey. */
+static void make_printable(char *text) {
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 127)
+            *text = '?';
+}
+
 __attribute__((format(printf, 3, 4))) static void refuse(judgement *j, int status,
                                                          const char *format, ...) {
     char *why = j->verdict->why;
@@ -36,6 +43,7 @@ __attribute__((format(printf, 3, 4))) static void refuse(judgement *j, int statu
     if (length > 0 && (size_t)length < size)
         vsnprintf(why + length, size - (size_t)length, format, arguments);
     va_end(arguments);
+    make_printable(why);
     j->verdict->status = status;
 }
 
@@ -46,6 +54,7 @@ __attribute__((format(printf, 2, 3))) static void note(judgement *j, const char 
     va_start(arguments, format);
     vsnprintf(notes + length, size - length, format, arguments);
     va_end(arguments);
+    make_printable(notes + length);
     length = strlen(notes);
     if (length + 1 < size) {
         notes[length] = '\n';
