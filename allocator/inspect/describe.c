@@ -19,8 +19,8 @@
 /* The system copies the set of signals before it looks at what to do with it, which is nothing. */
 bool hak_is_readable(const void *address) {
     int kept = errno;
-    bool readable = syscall(SYS_rt_sigprocmask, ~0, address, NULL, (size_t)8) == 0 || //
-                    errno != EFAULT;
+    bool readable = address && (syscall(SYS_rt_sigprocmask, ~0, address, NULL, (size_t)8) == 0 ||
+                                errno != EFAULT);
     errno = kept;
     return readable;
 }
@@ -89,54 +89,65 @@ static void describe_small(struct hak_place *place, unsigned class_index) {
     place->never_used = !carved && !marked;
 }
 
-/* 64 KiB in use as neither slab nor span: the inside of a span, or free. relaxed: as above. */
+/* Whether a span of so many slabs that begins with slab `first` reaches another slab. */
+static bool reaches(unsigned first, unsigned slabs, unsigned index) {
+    return first + slabs > index;
+}
+
+/* 64 KiB that are no slab: of a span, or free. What began in a free slab last is said by its
+ * metadata, and overlaps what others say: then it is something that was there once.
+ * relaxed: as above. */
 static void describe_region(struct hak_place *place, struct hak_superslab *ss, unsigned index) {
     const char *base =
         (const char *)((uintptr_t)place->address & ~(uintptr_t)(HAK_SUPERSLAB_SIZE - 1));
     place->kind = HAK_PLACE_FREE_SLAB;
-    for (unsigned i = index; i; i--) {
-        const char *unit = base + ((size_t)i << HAK_SLAB_SHIFT);
-        TinySlabMeta *slab = &ss->slabs[i - 1];
-        unsigned kind = hak_page_map_get(unit);
-        unsigned last = atomic_load_explicit(&slab->last_use, memory_order_relaxed);
-        place->in_use = kind == HAK_KIND_SPAN;
-        if (kind == HAK_KIND_SPAN || (kind == HAK_KIND_NONE && last && last != HAK_USED_AS_SLAB)) {
-            if (i + last <= index)
-                break; /* it ends before */
-            place->kind = HAK_PLACE_SPAN;
-            place_block(place, unit, (size_t)last << HAK_SLAB_SHIFT);
-            return;
-        }
-        if (i == index && last == HAK_USED_AS_SLAB) {
-            unsigned class_index = atomic_load_explicit(&slab->class_index, memory_order_relaxed);
-            if (class_index && class_index <= HAK_CLASS_MAX)
-                place_small(place, class_index);
-            return;
-        }
-        if (kind != HAK_KIND_NONE || last)
-            break;
+    unsigned first = index, kind, last = 0;
+    while (!(kind = hak_page_map_get(base + ((size_t)first << HAK_SLAB_SHIFT))) && first > 1)
+        first--;
+    if (kind == HAK_KIND_SPAN) {
+        last = atomic_load_explicit(&ss->slabs[first - 1].last_use, memory_order_relaxed);
+        place->in_use = reaches(first, last, index);
     }
-    place->in_use = false;
+    if (!place->in_use) {
+        /* Not beyond what is in use. */
+        unsigned least = kind == HAK_KIND_NONE ? first : first + 1;
+        for (first = index; first >= least; first--)
+            if ((last = atomic_load_explicit(&ss->slabs[first - 1].last_use, memory_order_relaxed)))
+                break;
+        if (first < least)
+            return;
+    }
+    if (last != HAK_USED_AS_SLAB && reaches(first, last, index)) {
+        place->kind = HAK_PLACE_SPAN;
+        place_block(place, base + ((size_t)first << HAK_SLAB_SHIFT),
+                    (size_t)last << HAK_SLAB_SHIFT);
+    } else if (last == HAK_USED_AS_SLAB && first == index) {
+        unsigned class_index =
+            atomic_load_explicit(&ss->slabs[first - 1].class_index, memory_order_relaxed);
+        if (class_index && class_index <= HAK_CLASS_MAX)
+            place_small(place, class_index);
+    }
 }
 
-/* Live blocks first: a mapping that was given back may have come again. */
+/* A live block, or what was freed there last: mappings that are given back come again. */
 static bool describe_huge(struct hak_place *place) {
     struct hak_huge_cursor cursor = {NULL, 0};
     struct hak_huge huge;
     uintptr_t address = (uintptr_t)place->address;
-    place->kind = HAK_PLACE_FOREIGN;
+    uint64_t latest = 0;
     while (hak_huge_next(&cursor, &huge)) {
         size_t at = address - (uintptr_t)huge.mapping;
         bool inside = at < huge.size;
-        bool behind = huge.live && !inside && at - huge.size < BEHIND;
-        if (!(inside && (huge.live || place->kind != HAK_PLACE_HUGE)) &&
-            !(behind && place->kind == HAK_PLACE_FOREIGN))
+        bool behind = !inside && huge.live && at - huge.size < BEHIND;
+        if (inside ? !huge.live && huge.freed < latest
+                   : !behind || place->kind != HAK_PLACE_FOREIGN)
             continue;
         place->kind = inside ? HAK_PLACE_HUGE : HAK_PLACE_BEHIND;
         place->in_use = huge.live;
         place_block(place, huge.block, huge.size - (size_t)(huge.block - huge.mapping));
         if (inside && huge.live)
             return true;
+        latest = huge.freed;
     }
     return place->kind != HAK_PLACE_FOREIGN;
 }

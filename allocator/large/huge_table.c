@@ -9,7 +9,7 @@
 
 struct hak_huge_entry {
     _Atomic uint32_t version; /* odd while the entry is written */
-    _Atomic bool live;
+    _Atomic uint64_t freed;   /* 0: live */
     _Atomic uintptr_t mapping, block;
     _Atomic size_t size;
     struct hak_huge_entry *next; /* among the unused ones, under the lock */
@@ -66,12 +66,16 @@ void hak_huge_entry_write(struct hak_huge_entry *entry, char *mapping, char *blo
         atomic_store_explicit(&entry->size, size, memory_order_release);
         atomic_store_explicit(&entry->version, version + 2, memory_order_release);
     }
-    atomic_store_explicit(&entry->live, true, memory_order_release);
+    atomic_store_explicit(&entry->freed, 0, memory_order_release);
 }
 
-/* release: a reader that sees the next block in this entry sees that this one is no longer live */
+/* relaxed: where two threads draw the same number, it is the same time. release: a reader that sees
+ * the next block in this entry sees that this one is no longer live. */
 void hak_huge_entry_freed(struct hak_huge_entry *entry) {
-    atomic_store_explicit(&entry->live, false, memory_order_release);
+    static _Atomic uint64_t frees;
+    uint64_t number = 1 + atomic_load_explicit(&frees, memory_order_relaxed);
+    atomic_store_explicit(&frees, number, memory_order_relaxed);
+    atomic_store_explicit(&entry->freed, number, memory_order_release);
 }
 
 /* acquire: the version is read before the values, and again after them; what was written between
@@ -83,7 +87,8 @@ static bool read_entry(const struct hak_huge_entry *entry, struct hak_huge *huge
         huge->mapping = (char *)atomic_load_explicit(&entry->mapping, memory_order_acquire);
         huge->block = (char *)atomic_load_explicit(&entry->block, memory_order_acquire);
         huge->size = atomic_load_explicit(&entry->size, memory_order_acquire);
-        huge->live = atomic_load_explicit(&entry->live, memory_order_acquire);
+        huge->freed = atomic_load_explicit(&entry->freed, memory_order_acquire);
+        huge->live = !huge->freed;
         uint32_t after = atomic_load_explicit(&entry->version, memory_order_relaxed);
         if (before == after && !(before & 1u))
             return true;

@@ -14,8 +14,9 @@
 struct hak_huge {
     char *mapping;
     char *block;
-    size_t size; /* bytes; 0: an entry that was never used */
-    bool live;   /* with the program */
+    size_t size;    /* bytes; 0: an entry that was never used */
+    bool live;      /* the program has it */
+    uint64_t freed; /* if not: the higher, the later it was freed */
 };
 
 struct hak_huge_entry;
