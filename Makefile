@@ -56,10 +56,12 @@ COMPILER_NAME := $(shell $(CC) --version 2>/dev/null | head -n 1 | grep -q clang
 COMPILER := $(COMPILER_NAME) $(shell $(CC) -dumpfullversion -dumpversion 2>/dev/null)
 # A compiler for another machine, such as aarch64-linux-gnu-gcc: the C tests do without cmocka then,
 # which would have to be installed for that machine. TEST_DEFINES=-DHAKMEM_SANITIZED=1 makes them
-# as small as in the sanitizer builds.
+# as small as in the sanitizer builds, TEST_LDFLAGS=-static links them alone so.
 CROSS := $(filter-out $(shell uname -m),$(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null))))
 for_cross := $(if $(CROSS), for $(CROSS))
-TEST_FLAGS += $(if $(CROSS),-DCHECK_PLAIN=1) $(TEST_DEFINES)
+# musl-gcc, and compilers that bring musl themselves: the same goes for its own C library.
+WITHOUT_CMOCKA := $(CROSS)$(findstring musl,$(notdir $(CC)) $(shell $(CC) -dumpmachine 2>/dev/null))
+TEST_FLAGS += $(if $(WITHOUT_CMOCKA),-DCHECK_PLAIN=1) $(TEST_DEFINES)
 quote_c = $(subst ",\",$(subst \,\\,$(1)))
 DRIVER_DEFINES = -DWORKLOAD_VARIANT='"$(VARIANT)"' -DWORKLOAD_COMPILER='"$(COMPILER)"' \
                  -DWORKLOAD_FLAGS='"$(call quote_c,$(filter-out -W% -I%,$(DRIVER_FLAGS)) $(CFLAGS))"'
@@ -206,7 +208,7 @@ $(foreach w,$(WORKLOADS),$(foreach a,$(ALLOCATORS),$(eval $(call driver_rule,$(w
 
 $(OUT)/tests/%: $(OUT)/obj/tests/c/%.o $(ALLOC_OBJ)
 	@mkdir -p $(@D)
-	$(CC) $(SANITIZE) -pthread $(LDFLAGS) $^ $(WRAP_$(VARIANT)) $(if $(CROSS),,-lcmocka) -ldl -o $@
+	$(CC) $(SANITIZE) -pthread $(LDFLAGS) $(TEST_LDFLAGS) $^ $(WRAP_$(VARIANT)) $(if $(WITHOUT_CMOCKA),,-lcmocka) -ldl -o $@
 
 define stress_rule
 $(OUT)/$(1): $(call stress_obj,$(1)) $(hakmem_need)

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Not every C library declares it. */
+void *pvalloc(size_t size);
+
 static const size_t sizes[] = {
     0,       1,       15,      16,    17,    127,   128,   1000,  1024,   2032,    2033,
     2048,    4096,    8000,    32767, 32768, 32769, 65536, 65537, 500000, 1 << 20, (1 << 20) + 1,

@@ -471,6 +471,7 @@ static void unused_slabs_come_before_new_memory(void **state) {
     (void)state;
     NOT_UNDER_ASAN();
     static char *occupied[4096];
+    hak_init(); /* which may allocate */
     struct hak_superslab *none = NULL;
     hak_pool_give(hak_pool_take(1, &none, true).base, 1); /* one at least is unused and mapped */
     void *blocks[2];
