@@ -20,7 +20,7 @@
 
 /* The members of both structures, as the manual names them; all are bytes but the two counts. */
 #define MEMBERS(X)                                                                                 \
-    X(arena)    /* readable and writable memory that isn't in huge blocks */                       \
+    X(arena)    /* readable and writable memory but that of huge blocks, freed ones too */         \
     X(ordblks)  /* always 1: free chunks are not counted one by one */                             \
     X(smblks)   /* always 0, as the next but two */                                                \
     X(hblks)    /* huge blocks, a mapping each */                                                  \
@@ -77,7 +77,8 @@ struct information mallinfo2(void) {
         .fordblks = all.cached + all.unused,
         .keepcost = all.cached_slabs + all.cached_huge,
     };
-    info.arena = all.committed > huge.slabs ? all.committed - huge.slabs : 0;
+    uint64_t mappings = huge.slabs + all.cached_huge;
+    info.arena = all.committed > mappings ? all.committed - mappings : 0;
     return info;
 }
 
