@@ -123,20 +123,23 @@ STRESS_BOTH := $(STRESS) $(STRESS:=_plain)
 DRIVERS := $(foreach w,$(WORKLOADS),$(foreach a,$(ALLOCATORS),$(w)_$(a)))
 DRIVERS_FOUND := $(foreach w,$(WORKLOADS),$(foreach a,hakmem system $(FOUND),$(w)_$(a)))
 TESTS := $(patsubst tests/c/%.c,%,$(TEST_SRC))
+# What measures real programs, and what is preloaded into them beside the allocator.
+PROGRAM_TOOLS := run_program libwl_witness.so
+programs_obj = $(call obj,$(addprefix workloads/programs/,$(addsuffix .c,$(1))))
 
-.PHONY: all tests clean list install uninstall note-missing hakmem $(DRIVERS) $(LIBRARIES) $(TESTS) $(STRESS_BOTH)
-all: $(LIBRARIES) hakmem $(DRIVERS_FOUND) note-missing
+.PHONY: all tests clean list install uninstall note-missing hakmem $(DRIVERS) $(LIBRARIES) $(TESTS) $(STRESS_BOTH) $(PROGRAM_TOOLS)
+all: $(LIBRARIES) hakmem $(DRIVERS_FOUND) $(if $(SANITIZE),,$(PROGRAM_TOOLS)) note-missing
 note-missing:
 ifneq ($(MISSING),)
 	@echo "make: left out because not installed$(for_cross): $(foreach a,$(MISSING),$(a) (package $(package_$(a))))" >&2
 endif
-hakmem $(DRIVERS) $(LIBRARIES) $(STRESS_BOTH): %: $(OUT)/%
+hakmem $(DRIVERS) $(LIBRARIES) $(STRESS_BOTH) $(PROGRAM_TOOLS): %: $(OUT)/%
 tests: $(TESTS)
 $(TESTS): %: $(OUT)/tests/%
 clean:
 	rm -rf out
 list:
-	@printf '%s\n' all tests clean install uninstall hakmem $(LIBRARIES) $(DRIVERS) $(TESTS) $(STRESS_BOTH)
+	@printf '%s\n' all tests clean install uninstall hakmem $(LIBRARIES) $(DRIVERS) $(TESTS) $(STRESS_BOTH) $(PROGRAM_TOOLS)
 
 # ---- rules ---------------------------------------------------------------------------------
 # Rewritten only when the compiler or a flag changed, so that objects are rebuilt then.
@@ -206,6 +209,13 @@ $(OUT)/$(1)_$(2): $(call driver_obj,$(1)) $(COMMON_OBJ) $($(2)_need)
 endef
 $(foreach w,$(WORKLOADS),$(foreach a,$(ALLOCATORS),$(eval $(call driver_rule,$(w),$(a)))))
 
+run_program_obj := $(call programs_obj,run_program process_tree) $(COMMON_OBJ)
+witness_obj := $(call programs_obj,witness bindings) $(call obj,$(addprefix workloads/common/,wl_provider.c wl_process.c wl_fail.c))
+$(OUT)/run_program: $(run_program_obj)
+	$(CC) $(SANITIZE) -pthread $(LDFLAGS) $^ -ldl -lm -o $@
+$(OUT)/libwl_witness.so: $(witness_obj) workloads/programs/witness.map
+	$(CC) $(SANITIZE) -shared -Wl,--version-script=workloads/programs/witness.map $(LDFLAGS) $(witness_obj) -ldl -o $@
+
 $(OUT)/tests/%: $(OUT)/obj/tests/c/%.o $(ALLOC_OBJ)
 	@mkdir -p $(@D)
 	$(CC) $(SANITIZE) -pthread $(LDFLAGS) $(TEST_LDFLAGS) $^ $(WRAP_$(VARIANT)) $(if $(WITHOUT_CMOCKA),,-lcmocka) -ldl -o $@
@@ -230,4 +240,4 @@ install: $(OUT)/libhakmem.so $(OUT)/libhakmem.a $(OUT)/hakmem
 uninstall:
 	@$(INSTALL_SETTINGS) packaging/install.sh uninstall
 
--include $(patsubst %.o,%.d,$(ALLOC_OBJ) $(COMMON_OBJ) $(TOOL_OBJ) $(foreach w,$(WORKLOADS),$(call driver_obj,$(w))) $(call obj,$(TEST_SRC)) $(foreach s,$(STRESS),$(call stress_obj,$(s))))
+-include $(patsubst %.o,%.d,$(ALLOC_OBJ) $(COMMON_OBJ) $(TOOL_OBJ) $(foreach w,$(WORKLOADS),$(call driver_obj,$(w))) $(call obj,$(TEST_SRC)) $(foreach s,$(STRESS),$(call stress_obj,$(s))) $(call programs_obj,run_program process_tree witness bindings))

@@ -80,6 +80,26 @@ static void add_times(const char *name, const wl_times *times, wl_text *text) {
                     times->p50, times->p99, times->p999, times->max);
 }
 
+/* Memory is followed through the run by a driver that measures itself; of a program that is
+ * measured from outside the processes are told instead. */
+static void add_memory(const wl_summary *summary, wl_text *text) {
+    wl_text_add(text, "  \"peak_rss_bytes\": %" PRIu64 ", \"end_rss_bytes\": %" PRIu64 ", ",
+                summary->memory.peak_bytes, summary->memory.resident_bytes);
+    if (summary->process_count == 0) {
+        wl_text_add(text, "\"rss_halves_bytes\": [%" PRIu64 ", %" PRIu64 "],\n",
+                    summary->rss_halves[0], summary->rss_halves[1]);
+        return;
+    }
+    wl_text_add(text, "\"rss_halves_bytes\": [],\n  \"processes\": [");
+    for (unsigned i = 0; i < summary->process_count; i++) {
+        wl_text_add(text, i == 0 ? "\n    {" : ",\n    {");
+        add_string(text, "name", summary->processes[i].name);
+        wl_text_add(text, ", \"cpu_seconds\": %.6f, \"peak_rss_bytes\": %" PRIu64 "}",
+                    summary->processes[i].cpu_seconds, summary->processes[i].peak_bytes);
+    }
+    wl_text_add(text, "],\n");
+}
+
 void wl_write_json(const wl_summary *summary, wl_text *text) {
     const wl_result *result = summary->result;
     wl_text_add(text, "{\n  \"schema\": \"hakmem-driver\", \"schema_version\": 1,\n  ");
@@ -104,11 +124,7 @@ void wl_write_json(const wl_summary *summary, wl_text *text) {
                 "\"cpu_system_seconds\": %.6f, \"ops_per_second\": %.1f,\n",
                 summary->wall_seconds, summary->cpu_user_seconds, summary->cpu_system_seconds,
                 wl_rate(summary->operations, summary->wall_seconds));
-    wl_text_add(text,
-                "  \"peak_rss_bytes\": %" PRIu64 ", \"end_rss_bytes\": %" PRIu64
-                ", \"rss_halves_bytes\": [%" PRIu64 ", %" PRIu64 "],\n",
-                summary->memory.peak_bytes, summary->memory.resident_bytes, summary->rss_halves[0],
-                summary->rss_halves[1]);
+    add_memory(summary, text);
     wl_text_add(text, "  \"minor_faults\": %" PRIu64 ", \"major_faults\": %" PRIu64 ",\n",
                 summary->minor_faults, summary->major_faults);
     add_phases(result, text);

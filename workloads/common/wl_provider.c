@@ -209,7 +209,7 @@ static const char *recognise(wl_provider *provider, void *handle, const search *
 /* The addresses that this program's own calls go to, as the linkers bound them: these files are
  * compiled as position-independent code, in which they are read from the same table as for a call.
  */
-static const void *bound_address(int part) {
+const void *wl_provider_bound(wl_part part) {
     symbol bound = {NULL};
     switch (part) {
     case WL_PART_MALLOC:
@@ -233,7 +233,7 @@ static void *open_object(const search *object) {
 }
 
 int (*wl_provider_stats(void))(const char *name, uint64_t *value) {
-    search object = object_of(bound_address(WL_PART_MALLOC), NULL);
+    search object = object_of(wl_provider_bound(WL_PART_MALLOC), NULL);
     if (!object.found)
         return NULL;
     void *handle = open_object(&object);
@@ -245,12 +245,19 @@ int (*wl_provider_stats(void))(const char *name, uint64_t *value) {
 }
 
 const wl_provider *wl_provider_find(void) {
+    const void *addresses[WL_PARTS];
+    for (int part = 0; part < WL_PARTS; part++)
+        addresses[part] = wl_provider_bound((wl_part)part);
+    return wl_provider_find_at(addresses);
+}
+
+const wl_provider *wl_provider_find_at(const void *const addresses[WL_PARTS]) {
     static wl_provider provider;
     search first = {0};
     provider.name = "unknown";
     provider.complete = true;
     for (int part = 0; part < WL_PARTS; part++) {
-        const void *address = bound_address(part);
+        const void *address = addresses[part];
         search object = object_of(address, part == WL_PART_MALLOC ? provider.build_id : NULL);
         if (!object.found) {
             provider.complete = false;

@@ -28,6 +28,12 @@ typedef struct {
  */
 const wl_provider *wl_provider_find(void);
 
+/* The same for functions at these addresses, in the order of wl_part. */
+const wl_provider *wl_provider_find_at(const void *const addresses[WL_PARTS]);
+
+/* The address that this object's own calls of a part go to, as the linkers bound them. */
+const void *wl_provider_bound(wl_part part);
+
 /*
  * The function by which the allocator that serves malloc tells its counters (hakmem's
  * hak_stats_get), NULL where it has none. It stays valid. The main thread alone, as above.

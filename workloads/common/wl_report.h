@@ -13,6 +13,13 @@ typedef struct {
     double p50, p99, p999, max;
 } wl_times;
 
+/* A process of a run that consists of several. */
+typedef struct {
+    const char *name;
+    double cpu_seconds;
+    uint64_t peak_bytes; /* its greatest resident size */
+} wl_process;
+
 /* A result with what was worked out from it. */
 typedef struct {
     const wl_result *result;
@@ -25,6 +32,8 @@ typedef struct {
     uint64_t minor_faults, major_faults;
     double clock_ns;
     wl_times malloc_times, free_times;
+    const wl_process *processes; /* of a program that was measured from outside */
+    unsigned process_count;      /* 0: a driver that measured itself */
 } wl_summary;
 
 /* Operations a second; 0 where no time has passed. */
