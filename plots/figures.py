@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
+from plots.programs import draw_programs
 from plots.style import Look, legend_below, looks_of, save
 from runner.estimate import Analysis
 from runner.records import Cell
@@ -91,10 +92,13 @@ def _sorted(cells: list[Cell], axis: str) -> list[Cell]:
 
 def draw_all(analysis: Analysis, folder: Path) -> list[Path]:
     """Draw every picture of a run into a folder and return the files."""
-    written: list[Path] = []
     names = analysis.allocators
     looks = looks_of(names, analysis.subject)
+    written = draw_programs(analysis, looks, folder)
+    programs = {cell.workload for cell in analysis.program_cells}
     for workload in analysis.header.workloads:
+        if workload in programs:
+            continue
         layout = layout_of(analysis.cells_of(workload))
 
         def speed(cell: Cell, name: str) -> Optional[Bounds]:

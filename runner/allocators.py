@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +16,22 @@ from typing import Optional
 
 from runner.elf_object import Architecture, ElfError, ElfObject
 from runner.errors import UsageError, nearest
+from runner.programs import LAUNCHER, PROGRAMS
 from runner.records import Provider
 
 LINKED = ("hakmem", "mimalloc", "jemalloc", "tcmalloc", "tbbmalloc", "system")
 NONE = "none"
 SUBJECT = "hakmem"
+# What is preloaded into a real program for each allocator that drivers are linked with: a name that
+# the loader finds by itself, and the Debian package that brings it.
+SONAMES = {
+    "mimalloc": ("libmimalloc.so.2", "libmimalloc2.0"),
+    "jemalloc": ("libjemalloc.so.2", "libjemalloc2"),
+    "tcmalloc": ("libtcmalloc_minimal.so.4", "libtcmalloc-minimal4"),
+    "tbbmalloc": ("libtbbmalloc_proxy.so.2", "libtbbmalloc2"),
+    # Programs that bring an allocator, as Debian's redis does, get the system's this way too.
+    "system": ("libc.so.6", "libc6"),
+}
 _NEEDED = ("malloc", "free", "calloc", "realloc")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")
 # LD_PRELOAD separates by these, and expands what begins with a dollar.
@@ -36,6 +48,8 @@ class Allocator:
 
     def driver_name(self, workload: str) -> str:
         """Return the file name of the driver that measures this allocator."""
+        if workload in PROGRAMS:
+            return LAUNCHER
         return f"{workload}_{self.name if self.kind == 'linked' else 'system'}"
 
 
@@ -135,6 +149,46 @@ def provider_problem(allocator: Allocator, provider: Provider, mode: str) -> Opt
     return None
 
 
+def library_of(allocator: Allocator, folder: Path) -> str:
+    """Return what is preloaded into a real program; hakmem's library lies beside the drivers."""
+    if allocator.library is not None:
+        return str(allocator.library)
+    if allocator.name == SUBJECT:
+        return str(folder / "libhakmem.so")
+    return SONAMES[allocator.name][0]
+
+
+def missing_library(allocator: Allocator, folder: Path) -> Optional[str]:
+    """Return why an allocator can't be preloaded into programs, None if it can."""
+    library = library_of(allocator, folder)
+    if os.path.isabs(library):
+        if os.path.isfile(library):
+            return None
+        return f"there is no library {library}; build it with make {os.path.basename(library)}"
+    if not _LOADABLE:
+        _LOADABLE.update(_loadable_sonames())
+    if library in _LOADABLE:
+        return None
+    return f"{library} was not found; install Debian's package {SONAMES[allocator.name][1]}"
+
+
+_LOADABLE: set[str] = set()
+
+
+def _loadable_sonames() -> set[str]:
+    """Return which of our libraries the loader finds: it complains of those it does not."""
+    names = [soname for soname, _ in SONAMES.values()]
+    found: set[str] = set()
+    for name in names:
+        done = subprocess.run(
+            ["/bin/true"], env={**os.environ, "LC_ALL": "C", "LD_PRELOAD": name},
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
+        )
+        if name.encode() not in done.stderr:
+            found.add(name)
+    return found
+
+
 def same_file(path: Optional[str], other: Path) -> bool:
     """True if both paths lead to one file."""
     if path is None:
@@ -151,9 +205,10 @@ class PreloadPaths:
 
     def path(self, allocator: Allocator) -> Optional[str]:
         """Return what to put into LD_PRELOAD, None for an allocator that is not preloaded."""
-        if allocator.library is None:
-            return None
-        plain = str(allocator.library)
+        return None if allocator.library is None else self.link(allocator.name, str(allocator.library))
+
+    def link(self, name: str, plain: str) -> str:
+        """Return a path to `plain` that can be preloaded; `name` is its own among all links."""
         if not _UNSAFE_IN_PRELOAD.search(plain):
             return plain
         if self._folder is None:
@@ -161,7 +216,7 @@ class PreloadPaths:
             self._folder = tempfile.TemporaryDirectory(
                 prefix="hakmem-preload-", dir="/tmp" if _UNSAFE_IN_PRELOAD.search(base) else base
             )
-        link = os.path.join(self._folder.name, f"{allocator.name}.so")
+        link = os.path.join(self._folder.name, f"{name}.so")
         if not os.path.islink(link):
             os.symlink(plain, link)
         return link

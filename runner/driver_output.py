@@ -6,12 +6,12 @@ never a number.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from runner.allocators import Allocator, provider_problem
 from runner.decode import DecodeError, decode
-from runner.records import Check, Latency, Measurement, Phase, Provider
+from runner.records import Check, Latency, Measurement, Phase, Process, Provider
 
 DRIVER_SCHEMA = "hakmem-driver"
 DRIVER_SCHEMA_VERSION = 1
@@ -44,6 +44,7 @@ class DriverReport:
     phases: list[Phase]
     latency: Optional[Latency] = None
     check: Optional[Check] = None
+    processes: list[Process] = field(default_factory=list)
 
     def measurement(self) -> Measurement:
         """Return the numbers alone."""
@@ -63,6 +64,7 @@ class DriverReport:
             latency=self.latency,
             check=self.check,
             arguments=self.arguments,
+            processes=self.processes,
         )
 
 
@@ -116,6 +118,10 @@ def report_problem(
         return "output", "the driver reported no operation or no time"
     if report.peak_rss_bytes <= 0:
         return "output", "the driver reported no peak memory"
+    if report.processes and report.cpu_user_seconds + report.cpu_system_seconds <= 0:
+        return "output", "the driver reported no processor time"
+    if not report.processes and len(report.rss_halves_bytes) != 2:
+        return "output", "the driver did not report the memory of both halves of the run"
     return None
 
 

@@ -4,6 +4,10 @@ The table, the summary and the plots all show what `analyse` returns. Intervals 
 bootstrap intervals (95%) with a fixed seed, so that the same file always gives the same numbers.
 Ratios compare samples of the same round, which were measured close to each other in time; noise
 that a neighbour makes for a while then hits both.
+
+A real program does the same work in every sample, and its speed is that work over the processor
+time it took: what else the machine does meanwhile, and waiting for whoever talks to it, count little
+in it.
 """
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from runner.allocators import NONE, SUBJECT
-from runner.records import Cell, RunHeader, Sample
+from runner.records import Cell, Measurement, RunHeader, Sample
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
@@ -49,24 +53,33 @@ class Estimate:
 @dataclass(frozen=True)
 class Result:
     """One allocator in one cell; without numbers if any of its samples failed, or none is there.
-    Throughput is in operations a second, its least disturbed sample is `throughput.highest`;
-    peak memory is in bytes."""
+    Throughput is in operations a second (of a program: units of work a second of processor time),
+    its least disturbed sample is `throughput.highest`; peak memory is in bytes; processor time is in
+    seconds, and None for a driver, whose samples differ in work."""
 
     throughput: Optional[Estimate]
     peak_rss: Optional[Estimate]
     attempts: int
     failures: list[str]
+    cpu_seconds: Optional[Estimate] = None
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """The subject's throughput over a baseline's, by rounds that have both."""
+    """The subject's throughput, or peak memory, over a baseline's, by rounds that have both."""
 
     baseline: str
     median: float
     interval: Interval
     rounds: int
     replicates: tuple[float, ...]
+
+    def inverse(self) -> Ratio:
+        """Return the ratio of what each needs for the same work."""
+        return Ratio(
+            self.baseline, 1 / self.median, Interval(1 / self.interval.high, 1 / self.interval.low),
+            self.rounds, tuple(1 / value for value in self.replicates),
+        )
 
 
 @dataclass(frozen=True)
@@ -92,10 +105,16 @@ class Analysis:
     speed_means: dict[tuple[str, str], Mean]  # by workload ("" for all) and baseline ("" for the best)
     undisturbed_means: dict[str, Mean]  # by workload ("" for all): best sample to best sample
     memory_means: dict[str, Mean]  # by workload ("" for all), to the leanest baseline
+    memory_by_baseline: dict[tuple[str, str], Ratio]  # by cell and baseline: peak memory
 
     def cells_of(self, workload: str) -> list[Cell]:
         """Return the cells of one workload, in the order of the matrix."""
         return [cell for cell in self.header.cells if cell.workload == workload]
+
+    @property
+    def program_cells(self) -> list[Cell]:
+        """The cells of real programs."""
+        return [cell for cell in self.header.cells if cell.is_program]
 
     @property
     def allocators(self) -> list[str]:
@@ -169,17 +188,22 @@ def analyse(header: RunHeader, samples: Sequence[Sample]) -> Analysis:
         group = grouped.get((sample.cell, sample.allocator))
         if group is not None and not (sample.warmup and sample.ok):
             group.append(sample)
-    results = {key: _result(group, ":".join(key)) for key, group in grouped.items()}
+    cells = {cell.id: cell for cell in header.cells}
+    results = {
+        key: _result(group, ":".join(key), cells[key[0]].is_program)
+        for key, group in grouped.items()
+    }
     ratios: dict[tuple[str, str], Ratio] = {}
+    footprints: dict[tuple[str, str], Ratio] = {}
     best: dict[str, str] = {}
     memory: dict[str, tuple[str, float]] = {}
     for cell in header.cells:
-        _compare(cell, subject, baselines, grouped, results, ratios, best, memory)
+        _compare(cell, subject, baselines, grouped, results, ratios, best, memory, footprints)
     speed_means, memory_means = _means(header, baselines, ratios, best, memory)
     undisturbed = _undisturbed_means(header, subject, baselines, results)
     return Analysis(
         header, subject, baselines, results, ratios, best, memory, speed_means, undisturbed,
-        memory_means,
+        memory_means, footprints,
     )
 
 
@@ -192,16 +216,23 @@ def _subject(header: RunHeader) -> str:
     return next(iter(wanted + [name for name in names if name != NONE]), names[0])
 
 
-def _result(group: Sequence[Sample], name: str) -> Result:
+def _speed(measured: Measurement, is_program: bool) -> float:
+    if is_program:
+        return measured.operations / measured.cpu_seconds
+    return measured.ops_per_second
+
+
+def _result(group: Sequence[Sample], name: str, is_program: bool) -> Result:
     failures = [sample.failure.reason for sample in group if sample.failure is not None]
     good = [sample.measured for sample in group if sample.measured is not None]
     if failures or not good:
         return Result(None, None, len(group), failures)
     return Result(
-        throughput=estimate([m.ops_per_second for m in good], name),
+        throughput=estimate([_speed(m, is_program) for m in good], name),
         peak_rss=estimate([float(m.peak_rss_bytes) for m in good], name),
         attempts=len(group),
         failures=[],
+        cpu_seconds=estimate([m.cpu_seconds for m in good], name) if is_program else None,
     )
 
 
@@ -214,6 +245,7 @@ def _compare(
     ratios: dict[tuple[str, str], Ratio],
     best: dict[str, str],
     memory: dict[str, tuple[str, float]],
+    footprints: dict[tuple[str, str], Ratio],
 ) -> None:
     """Fill in what compares the subject with the baselines in one cell."""
     ours = results[cell.id, subject]
@@ -225,9 +257,12 @@ def _compare(
             continue
         speeds[name], peaks[name] = theirs.throughput.median, theirs.peak_rss.median
         if ours.throughput is not None:
-            ratio = _ratio(grouped[cell.id, subject], grouped[cell.id, name], cell.id, name)
-            if ratio is not None:
+            pair = (grouped[cell.id, subject], grouped[cell.id, name])
+            ratio = _ratio(*pair, f"ratio:{cell.id}", name, lambda m: _speed(m, cell.is_program))
+            footprint = _ratio(*pair, f"memory:{cell.id}", name, lambda m: float(m.peak_rss_bytes))
+            if ratio is not None and footprint is not None:
                 ratios[cell.id, name] = ratio
+                footprints[cell.id, name] = footprint
     if speeds:
         best[cell.id] = max(speeds, key=lambda name: speeds[name])
     if peaks and ours.peak_rss is not None:
@@ -236,17 +271,18 @@ def _compare(
 
 
 def _ratio(
-    ours: Sequence[Sample], theirs: Sequence[Sample], cell: str, baseline: str
+    ours: Sequence[Sample], theirs: Sequence[Sample], name: str, baseline: str,
+    value: Callable[[Measurement], float],
 ) -> Optional[Ratio]:
-    by_round = {s.round: s.measured.ops_per_second for s in theirs if s.measured is not None}
+    by_round = {s.round: value(s.measured) for s in theirs if s.measured is not None}
     paired = sorted(
-        s.measured.ops_per_second / by_round[s.round]
+        value(s.measured) / by_round[s.round]
         for s in ours
         if s.measured is not None and s.round in by_round
     )
     if not paired:
         return None
-    replicates = bootstrap(paired, f"ratio:{cell}:{baseline}")
+    replicates = bootstrap(paired, f"{name}:{baseline}")
     return Ratio(
         baseline, quantile(paired, 0.5), interval_of(replicates), len(paired), tuple(replicates)
     )

@@ -16,16 +16,20 @@ from runner.errors import EXIT_COMPLETE, EXIT_FAILED_SAMPLES, EXIT_USAGE, UsageE
 from runner.estimate import analyse, remarks
 from runner.interrupts import Interrupted, Interrupts
 from runner.matrix import KEYS, WORKLOADS
+from runner.programs import PROGRAMS, find_program, missing_sentence
 from runner.measure import Laboratory, utc_now
 from runner.options import Options, parse_options
 from runner.plan import (
     RunName,
     allocators_of,
     check_libraries,
+    check_same_inputs,
     check_same_run,
     make_header,
     make_request,
     new_run_id,
+    prepare_programs,
+    program_notes,
     provide_drivers,
 )
 from runner.progress import make_progress
@@ -83,6 +87,8 @@ def _start(options: Options, command: list[str], interrupts: Interrupts) -> int:
         try:
             allocators, skipped = provide_drivers(request, options, ROOT, _say)
             interrupts.check()
+            for note in program_notes(request, options):
+                _say(note)
             header = make_header(
                 request, options, laboratory, allocators, skipped, ROOT,
                 RunName(run_id, command), interrupts,
@@ -114,6 +120,8 @@ def _go_on(options: Options, interrupts: Interrupts) -> int:
     laboratory = Laboratory(folder, machine.driver_environment(os.environ), interrupts)
     try:
         laboratory.perf = PerfStat.restore(run.header.counters)
+        cells = prepare_programs(laboratory, run.header.cells, run.header.settings.workload_seed)
+        check_same_inputs(run.header, cells, run.path)
         _watch_files(run, laboratory)
         writer.write(Resume(utc_now(), run.cut_bytes, machine.load_average()))
         return _measure(run.header, run.samples, writer, laboratory, options, interrupts)
@@ -129,6 +137,9 @@ def _watch_files(run: Run, laboratory: Laboratory) -> None:
     for allocator in allocators_of(run.header, ROOT):
         for workload in run.header.workloads:
             laboratory.remember(laboratory.driver(allocator, workload))
+    for workload in run.header.programs:
+        for path in laboratory.programs.files(workload):
+            laboratory.remember(path)
 
 
 def _measure(
@@ -163,9 +174,11 @@ def _announce(session: Session, going_on: bool) -> None:
     rounds = "rounds as they fit" if settings.rounds is None else f"{settings.rounds} rounds"
     limit = "" if settings.budget_seconds is None else f" within {in_words(settings.budget_seconds)}"
     progress = session.progress
+    timed = any(not cell.is_program for cell in header.cells)
+    length = f" of {settings.duration_seconds:g} s samples" if timed else ""
     progress.message(
-        f"{len(header.cells)} cells x {len(header.allocators)} allocators, {rounds} of "
-        f"{settings.duration_seconds:g} s samples{limit}; about "
+        f"{len(header.cells)} cells x {len(header.allocators)} allocators, {rounds}"
+        f"{length}{limit}; about "
         f"{in_words(session.seconds_expected())} {'left' if going_on else 'in all'}."
     )
     load = header.machine.load_average
@@ -215,15 +228,24 @@ def _present(
     return EXIT_FAILED_SAMPLES if end.failed else EXIT_COMPLETE
 
 
+def _program_state(name: str) -> str:
+    path = find_program(PROGRAMS[name])
+    return f"a program, {path}" if path else f"a program, but {missing_sentence(PROGRAMS[name])}"
+
+
 def _show_list(options: Options) -> int:
     folder = options.drivers or drivers_folder(ROOT)
     for workload in WORKLOADS.values():
         defaults = " ".join(f"{name}={value}" for name, value in workload.defaults.items())
-        print(f"workload {workload.name}: {defaults}")
+        if workload.program:
+            print(f"workload {workload.name}: {_program_state(workload.name)}")
+        else:
+            print(f"workload {workload.name}: {defaults}")
         for name in workload.keys:
             print(f"    {name:<12}{KEYS[name].help}")
     for name in LINKED:
-        missing = [w for w in WORKLOADS if not (folder / f"{w}_{name}").is_file()]
+        drivers = [w for w in WORKLOADS if w not in PROGRAMS]
+        missing = [w for w in drivers if not (folder / f"{w}_{name}").is_file()]
         state = "built" if not missing else "not built yet: " + ", ".join(
             f"{w}_{name}" for w in missing
         )

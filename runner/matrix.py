@@ -8,6 +8,7 @@ has and what it is measured with where the matrix says nothing:
   bench_random_mixed  sizes up to 1024 bytes in 8192 slots, some MB of live blocks; its number of
                       operations is calibrated, since it has no bound in time
   xmalloc             the mix of sizes
+  redis, sqlite, gcc, python   real programs with a fixed amount of work; see programs.py
 """
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Optional
 
 from runner.errors import UsageError, nearest
+from runner.programs import FULL_WORK, PROGRAMS, work_seconds
 from runner.records import Cell, Value
 
 MAX_CELLS = 20_000
@@ -53,6 +55,7 @@ KEYS: dict[str, Key] = {
         Key("allocators", "integer", 1, 4096, "threads that only allocate"),
         Key("releasers", "integer", 1, 4096, "threads that only free"),
         Key("batch", "integer", 1, 65536, "blocks passed on at once"),
+        Key("work", "integer", 1, 1000, "size of a program's work, per cent"),
     )
 }
 
@@ -66,6 +69,7 @@ class Workload:
     defaults: dict[str, Value]
     timed: bool
     probe: tuple[str, ...]  # arguments of the shortest run that still uses the allocator
+    program: bool = False  # a real program: a fixed amount of work, no threads of ours
 
 
 WORKLOADS: dict[str, Workload] = {
@@ -92,15 +96,17 @@ WORKLOADS: dict[str, Workload] = {
             True,
             ("--threads", "1", "--operations", "2000"),
         ),
+        *(Workload(name, ("work", "seed"), {}, False, (), program=True) for name in PROGRAMS),
     )
 }
+DEFAULT_WORKLOADS = [workload.name for workload in WORKLOADS.values() if not workload.program]
 ALIASES = {"random_mixed": "bench_random_mixed"}
 
 
 def parse_workloads(lists: Sequence[str]) -> list[str]:
-    """Return the names of the workloads in comma lists, all of them for no list."""
+    """Return the names of the workloads in comma lists; for no list, those that are no programs."""
     if not lists:
-        return list(WORKLOADS)
+        return list(DEFAULT_WORKLOADS)
     names: list[str] = []
     for word in (word.strip() for text in lists for word in text.split(",")):
         name = ALIASES.get(word, word)
@@ -218,12 +224,16 @@ def _distribution(text: str, where: str) -> str:
 
 
 def make_cells(
-    workloads: Sequence[str], matrix: dict[str, list[Value]], default_threads: Sequence[int]
+    workloads: Sequence[str], matrix: dict[str, list[Value]], default_threads: Sequence[int],
+    default_work: int = FULL_WORK,
 ) -> list[Cell]:
     """Return the cells of all workloads. A key applies to the workloads that have it; one that
-    applies to none is an error. Threads that the matrix leaves open are `default_threads` where
-    the matrix is empty, else 1."""
+    applies to none is an error, but for threads, which programs have as they like. Threads that the
+    matrix leaves open are `default_threads` where the matrix is empty, else 1."""
+    only_programs = all(WORKLOADS[workload].program for workload in workloads)
     for name in matrix:
+        if name == "threads" and only_programs:
+            continue
         if not any(name in WORKLOADS[workload].keys for workload in workloads):
             owners = [w.name for w in WORKLOADS.values() if name in w.keys]
             raise UsageError(
@@ -231,8 +241,10 @@ def make_cells(
                 f"to {', '.join(owners)}."
             )
     threads = list(default_threads) if not matrix else [1]
-    cells = [cell for name in workloads for cell in _cells_of(WORKLOADS[name], matrix, threads)]
-    return cells
+    return [
+        cell for name in workloads
+        for cell in _cells_of(WORKLOADS[name], matrix, threads, default_work)
+    ]
 
 
 def without_repeats(cells: Sequence[Cell]) -> tuple[list[Cell], list[tuple[Cell, Cell]]]:
@@ -254,7 +266,8 @@ def _run_of(cell: Cell) -> tuple[object, ...]:
 
 
 def _cells_of(
-    workload: Workload, matrix: dict[str, list[Value]], default_threads: list[int]
+    workload: Workload, matrix: dict[str, list[Value]], default_threads: list[int],
+    default_work: int,
 ) -> list[Cell]:
     axes: dict[str, Sequence[Value]] = {
         name: values for name, values in matrix.items() if name in workload.keys
@@ -273,7 +286,7 @@ def _cells_of(
     if by_kind:
         axes.setdefault("allocators", [1])
         axes.setdefault("releasers", [1])
-    else:
+    elif not workload.program:
         axes.setdefault("threads", default_threads)
     count = 1
     for values in axes.values():
@@ -283,12 +296,15 @@ def _cells_of(
             f"--matrix: that makes {count} cells of {workload.name}; stay below {MAX_CELLS}."
         )
     return [
-        _cell(workload, dict(zip(axes, combination)))
+        _cell(workload, dict(zip(axes, combination)), default_work)
         for combination in itertools.product(*axes.values())
     ]
 
 
-def _cell(workload: Workload, given: dict[str, Value]) -> Cell:
+def _cell(workload: Workload, given: dict[str, Value], default_work: int) -> Cell:
+    label = " ".join([workload.name, *(f"{name}={value}" for name, value in given.items())])
+    if workload.program:
+        return Cell(label, workload.name, {"work": default_work, **given}, 1, measure="cpu_time")
     parameters = {**given, **{k: v for k, v in workload.defaults.items() if k not in given}}
     if "size" not in given and parameters.get("sizes", "") not in ("", "uniform", "pareto"):
         del parameters["size"]  # a histogram file has a largest size of its own
@@ -302,9 +318,8 @@ def _cell(workload: Workload, given: dict[str, Value]) -> Cell:
             f"--matrix size=mix: only xmalloc has it; {workload.name} needs a number, so choose "
             "--workloads xmalloc or name sizes in bytes."
         )
-    label = " ".join(f"{name}={value}" for name, value in given.items())
     return Cell(
-        id=f"{workload.name} {label}",
+        id=label,
         workload=workload.name,
         parameters=parameters,
         concurrency=_concurrency(workload, parameters),
@@ -329,11 +344,14 @@ def with_operations(cell: Cell, operations: int) -> Cell:
 
 def needs_calibration(cell: Cell) -> bool:
     """True for a cell whose length is neither given nor can be given in seconds."""
-    return not WORKLOADS[cell.workload].timed and "operations" not in cell.parameters
+    timed = cell.is_program or WORKLOADS[cell.workload].timed
+    return not timed and "operations" not in cell.parameters
 
 
 def sample_seconds(cell: Cell, duration: float) -> Optional[float]:
     """Return how long a sample of this cell measures, None where only its operations are known."""
+    if cell.is_program:
+        return work_seconds(cell.workload, int(cell.parameters["work"]))
     if "seconds" in cell.parameters:
         return float(cell.parameters["seconds"])
     if "operations" in cell.parameters and not cell.calibrated:

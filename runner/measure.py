@@ -17,6 +17,8 @@ from runner.interrupts import Interrupts
 from runner.machine import load_average
 from runner.matrix import WORKLOADS, driver_arguments, sample_seconds, with_operations
 from runner.paths import shown_path
+from runner.program_bench import ProgramBench, ProgramCommand
+from runner.programs import PROGRAMS
 from runner.records import Cell, Failure, Provider, Sample, Settings
 from runner.schedule import in_words
 
@@ -72,9 +74,11 @@ class Laboratory:
         self._preload = PreloadPaths()
         self._fingerprints: dict[str, tuple[int, ...]] = {}
         self._libraries: dict[str, Path] = {}
+        self.programs = ProgramBench(folder, environment, self._preload, interrupts)
 
     def close(self) -> None:
         """Remove temporary files."""
+        self.programs.close()
         self._preload.close()
         if self.perf is not None:
             self.perf.close()
@@ -85,6 +89,9 @@ class Laboratory:
 
     def probe(self, allocator: Allocator, workload: str) -> Attempt:
         """Run a driver as shortly as possible, to see whether it works and who serves it."""
+        if workload in PROGRAMS:
+            command = self.programs.probe(workload, allocator)
+            return self._attempt_program(allocator, workload, command, PROBE_LIMIT_SECONDS)
         arguments = ["--json", *WORKLOADS[workload].probe]
         if allocator.kind == "none":
             arguments.append("--none")
@@ -127,7 +134,10 @@ class Laboratory:
     def sample(self, ticket: Ticket, settings: Settings) -> Sample:
         """Measure one sample. Raises Interrupted when the run was asked to stop."""
         cell, allocator = ticket.cell, ticket.allocator
-        arguments = driver_arguments(
+        program: Optional[ProgramCommand] = None
+        if cell.is_program:
+            program = self.programs.command(cell, allocator, settings.workload_seed)
+        arguments = program.recorded if program else driver_arguments(
             cell, duration=settings.duration_seconds, seed=settings.workload_seed,
             check=settings.check, latency=settings.latency, none=allocator.kind == "none",
         )
@@ -141,6 +151,10 @@ class Laboratory:
         if changed is not None:
             return replace(sample, failure=Failure("changed", changed, []))
         limit = sample_limit(cell, settings)
+        if program is not None:
+            # Not counted: the counters could not tell a program from what it talks with.
+            attempt = self._attempt_program(allocator, cell.workload, program, limit)
+            return _finished(sample, attempt)
         counted = self.perf is not None and self.perf.active
         attempt = self._attempt(allocator, cell.workload, arguments, limit, counted)
         counters, notes = None, []
@@ -151,17 +165,16 @@ class Laboratory:
             if counters is None:
                 notes.append("perf stat gave no numbers")
         return replace(
-            sample,
-            status="ok" if attempt.failure is None else "failed",
-            elapsed_seconds=round(attempt.outcome.elapsed_seconds, 6),
-            provider=_shown_provider(attempt.report),
-            measured=(
-                attempt.report.measurement() if attempt.report and not attempt.failure else None
-            ),
+            _finished(sample, attempt),
             counters=counters if attempt.failure is None else None,
-            failure=attempt.failure,
             notes=notes,
         )
+
+    def _attempt_program(
+        self, allocator: Allocator, workload: str, program: ProgramCommand, limit: float
+    ) -> Attempt:
+        outcome = run_program(program.command, program.environment, limit, self._interrupts)
+        return _judged(outcome, allocator, workload, program.recorded, limit, counted=False)
 
     def _attempt(
         self, allocator: Allocator, workload: str, arguments: list[str], limit: float,
@@ -177,21 +190,12 @@ class Laboratory:
         else:
             environment = {**environment, **variables}
         outcome = run_program(command, environment, limit, self._interrupts)
-        failure = _ending_problem(outcome, limit, counted)
-        report = None
-        if failure is None:
-            try:
-                report = parse_report(outcome.output)
-            except DecodeError as error:
-                failure = Failure("output", str(error), outcome.error_lines)
-        if report is not None:
-            problem = report_problem(report, allocator, workload, arguments)
-            if problem is not None:
-                failure = Failure(problem[0], problem[1], outcome.error_lines)
-        return Attempt(outcome, report, failure)
+        return _judged(outcome, allocator, workload, arguments, limit, counted)
 
     def _changed(self, allocator: Allocator, workload: str) -> Optional[str]:
         paths = [self.driver(allocator, workload)]
+        if workload in PROGRAMS:
+            paths = self.programs.files(workload)
         if allocator.name in self._libraries:
             paths.append(self._libraries[allocator.name])
         for path in paths:
@@ -199,6 +203,38 @@ class Laboratory:
             if before is not None and _fingerprint(path) != before:
                 return f"{path.name} was changed or removed while the run was going on"
         return None
+
+
+def _judged(
+    outcome: Outcome, allocator: Allocator, workload: str, arguments: list[str], limit: float,
+    counted: bool,
+) -> Attempt:
+    """Read what a driver said, and find out why it can't count if it can't."""
+    failure = _ending_problem(outcome, limit, counted)
+    report = None
+    if failure is None:
+        try:
+            report = parse_report(outcome.output)
+        except DecodeError as error:
+            failure = Failure("output", str(error), outcome.error_lines)
+    if report is not None:
+        problem = report_problem(report, allocator, workload, arguments)
+        if problem is not None:
+            failure = Failure(problem[0], problem[1], outcome.error_lines)
+    return Attempt(outcome, report, failure)
+
+
+def _finished(sample: Sample, attempt: Attempt) -> Sample:
+    """Return the sample with what came of the attempt."""
+    good = attempt.failure is None
+    return replace(
+        sample,
+        status="ok" if good else "failed",
+        elapsed_seconds=round(attempt.outcome.elapsed_seconds, 6),
+        provider=_shown_provider(attempt.report),
+        measured=attempt.report.measurement() if attempt.report and good else None,
+        failure=attempt.failure,
+    )
 
 
 def sample_limit(cell: Cell, settings: Settings) -> float:

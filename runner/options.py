@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn, Optional
 
 from runner.errors import UsageError, nearest
-from runner.matrix import KEYS, WORKLOADS
+from runner.matrix import DEFAULT_WORKLOADS, KEYS, WORKLOADS
 from runner.schedule import parse_time
 
 _EXAMPLES = """examples:
@@ -16,6 +16,7 @@ _EXAMPLES = """examples:
   runner/run.py --matrix threads=1..16           over threads
   runner/run.py --matrix threads=1..16*2 --matrix size=128,256,512,1024 --time-budget 20m
   runner/run.py --workloads larson --allocators hakmem,mimalloc,mine=/opt/lib/libmine.so
+  runner/run.py --workloads redis,sqlite,gcc,python --allocators hakmem,mimalloc,jemalloc,system
   runner/run.py --resume results/20260102T030405Z-1a2b3c.jsonl
 
 exit status: 0 all samples were measured; 1 some failed; 2 wrong usage, or the results could not
@@ -80,7 +81,9 @@ def _parser() -> argparse.ArgumentParser:
         f"repeatable; keys by workload: {keys}",
     )
     what.add_argument("--workloads", action="append", default=[], metavar="NAMES",
-                      help=f"comma list out of {', '.join(WORKLOADS)}; default: all")
+                      help=f"comma list out of {', '.join(WORKLOADS)}; default: "
+                      f"{', '.join(DEFAULT_WORKLOADS)}; the others are real programs with a fixed "
+                      f"amount of work, a second or so each, whose processor time counts")
     what.add_argument("--allocators", action="append", default=[], metavar="NAMES",
                       help="comma list of names, NAME=/path/to/lib.so for any other library, and "
                       "none for the loop without an allocator; repeatable; default: all installed")
@@ -92,7 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     effort.add_argument("--quick", action="store_true",
                         help="short samples and few rounds: an answer in about two minutes")
     effort.add_argument("--duration", metavar="TIME", help="length of one sample (default: 0.5, "
-                        "less where the run would pass ten minutes)")
+                        "less where the run would pass ten minutes); programs have the key 'work' "
+                        "instead")
     effort.add_argument("--repeat", metavar="N", help="rounds; each measures every cell once with "
                         "every allocator (default: 15, fewer, at least 5, in a long run)")
     effort.add_argument("--time-budget", metavar="TIME", help="time for everything that is "

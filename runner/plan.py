@@ -12,24 +12,30 @@ from pathlib import Path
 from typing import Optional
 
 from runner import machine
-from runner.allocators import Allocator, check_library, parse_allocators
+from runner.allocators import (
+    NONE, SUBJECT, Allocator, check_library, missing_library, parse_allocators,
+)
 from runner.building import VARIANT, build_drivers, drivers_folder
 from runner.counters import PerfStat
 from runner.driver_output import DriverReport
 from runner.errors import UsageError, explain_os_error
 from runner.interrupts import Interrupts
 from runner.matrix import (
-    make_cells, needs_calibration, parse_matrix, parse_workloads, without_repeats,
+    make_cells, needs_calibration, parse_matrix, parse_workloads, sample_seconds, without_repeats,
 )
 from runner.measure import Laboratory, utc_now
 from runner.options import Options
 from runner.paths import shown_path
+from runner.programs import (
+    FULL_WORK, LAUNCHER, PROGRAMS, QUICK_WORK, WITNESS, find_program, missing_sentence,
+)
 from runner.records import (
     SCHEMA_NAME,
     SCHEMA_VERSION,
     AllocatorEntry,
     Build,
     Cell,
+    ProgramEntry,
     ProgramFile,
     RunHeader,
     Settings,
@@ -51,18 +57,53 @@ class Request:
     allocators: list[Allocator]
     named: bool  # the user named the allocators, so that a missing one is an error
     repeated: list[tuple[Cell, Cell]]  # cells left out, each with the one that is the same run
+    left_out: dict[str, str]  # programs that are not installed, with the reason
+
+    @property
+    def programs(self) -> list[str]:
+        """The workloads that are real programs."""
+        return [name for name in self.workloads if name in PROGRAMS]
+
+    def targets(self, allocator: Allocator) -> list[str]:
+        """Return what make has to build to measure an allocator."""
+        names = [allocator.driver_name(w) for w in self.workloads if w not in PROGRAMS]
+        if self.programs:
+            names += [LAUNCHER, WITNESS]
+            if allocator.name == SUBJECT and allocator.library is None:
+                names.append("libhakmem.so")
+        return names
 
 
 def make_request(options: Options) -> Request:
     """Return the request in the options; raises UsageError."""
-    workloads = parse_workloads(options.workloads)
+    workloads, left_out = _installed(parse_workloads(options.workloads))
     matrix = parse_matrix(options.matrix)
     threads = QUICK_THREADS if options.quick else _doubling_threads()
-    cells, repeated = without_repeats(make_cells(workloads, matrix, threads))
-    return Request(
-        workloads, matrix, cells, parse_allocators(options.allocators),
-        bool(options.allocators), repeated,
+    work = QUICK_WORK if options.quick else FULL_WORK
+    cells, repeated = without_repeats(make_cells(workloads, matrix, threads, work))
+    allocators = parse_allocators(options.allocators)
+    request = Request(
+        workloads, matrix, cells, allocators, bool(options.allocators), repeated, left_out
     )
+    if request.programs and any(allocator.kind == NONE for allocator in allocators):
+        raise UsageError(
+            f"--allocators none: {request.programs[0]} can't do without an allocator; leave none "
+            "away, or measure the other workloads by themselves."
+        )
+    return request
+
+
+def _installed(workloads: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the workloads without the programs that are not here, and why these are left out."""
+    missing = {
+        name: missing_sentence(PROGRAMS[name]) for name in workloads
+        if name in PROGRAMS and find_program(PROGRAMS[name]) is None
+    }
+    kept = [name for name in workloads if name not in missing]
+    if not kept:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+        raise UsageError(f"--workloads: nothing is left to measure: {reasons}.")
+    return kept, missing
 
 
 def _doubling_threads() -> list[int]:
@@ -75,8 +116,9 @@ def _doubling_threads() -> list[int]:
 
 def check_libraries(request: Request, folder: Path) -> None:
     """Raise UsageError for a library that can't serve malloc."""
+    system = Allocator("system", "linked")
     for allocator in request.allocators:
-        check_library(allocator, folder / f"{request.workloads[0]}_system")
+        check_library(allocator, folder / system.driver_name(request.workloads[0]))
 
 
 def provide_drivers(
@@ -90,12 +132,14 @@ def provide_drivers(
         failures = build_drivers(
             root,
             {
-                allocator.name: [allocator.driver_name(w) for w in request.workloads]
+                allocator.name: request.targets(allocator)
                 for allocator in request.allocators
             },
         )
     kept: list[Allocator] = []
-    skipped: dict[str, str] = {}
+    skipped = dict(request.left_out)
+    for name, reason in skipped.items():
+        say(f"Left out: {name}: {reason}")
     for allocator in request.allocators:
         reason = failures.get(allocator.name) or _missing_driver(allocator, request, folder)
         if reason is None:
@@ -112,12 +156,26 @@ def provide_drivers(
     return kept, skipped
 
 
+def program_notes(request: Request, options: Options) -> list[str]:
+    """Return what the user must know of the programs among the workloads before they run."""
+    if not request.programs:
+        return []
+    names = ", ".join(request.programs)
+    notes = [f"Making the inputs of {names}, and with the system's malloc what must come of them."]
+    if "threads" in request.matrix:
+        notes.append(f"threads do not apply to {names}: each is measured once a round.")
+    if options.check or options.latency:
+        notes.append(f"--check and --latency do not apply to {names}: their results are always "
+                     "compared, and single calls are not timed.")
+    return notes
+
+
 def _missing_driver(allocator: Allocator, request: Request, folder: Path) -> Optional[str]:
     for workload in request.workloads:
         path = folder / allocator.driver_name(workload)
         if not (path.is_file() and os.access(path, os.X_OK)):
             return f"there is no program {path.name} in {folder}; build it with make {path.name}"
-    return None
+    return missing_library(allocator, folder) if request.programs else None
 
 
 @dataclass(frozen=True)
@@ -215,9 +273,11 @@ def make_header(
 ) -> RunHeader:
     """Probe the drivers, choose the effort, calibrate, and return the run's first record."""
     probed = probe_allocators(laboratory, allocators, request.workloads, root)
+    programs = [cell for cell in request.cells if cell.is_program]
     effort = choose_effort(
-        len(request.cells) * len(allocators), quick=options.quick, duration=options.duration,
-        repeat=options.repeat, budget=options.time_budget,
+        (len(request.cells) - len(programs)) * len(allocators), quick=options.quick,
+        duration=options.duration, repeat=options.repeat, budget=options.time_budget,
+        fixed_seconds=len(allocators) * sum(sample_seconds(cell, 0.0) or 0.0 for cell in programs),
     )
     environment = machine.driver_environment(os.environ)
     laboratory.perf = PerfStat.probe(environment, interrupts)
@@ -238,7 +298,7 @@ def make_header(
         judge = system
     cells = [
         laboratory.calibrate(cell, judge, settings) if needs_calibration(cell) else cell
-        for cell in request.cells
+        for cell in prepare_programs(laboratory, request.cells, settings.workload_seed)
     ]
     return RunHeader(
         schema=SCHEMA_NAME,
@@ -257,6 +317,23 @@ def make_header(
         allocators=probed.entries,
         skipped=skipped,
         cells=cells,
+        programs={name: _program_entry(laboratory, name, root) for name in request.programs},
+    )
+
+
+def prepare_programs(laboratory: Laboratory, cells: Sequence[Cell], seed: int) -> list[Cell]:
+    """Make the inputs of the programs among the cells, and return all cells."""
+    return [
+        laboratory.programs.prepare(cell, seed) if cell.is_program else cell for cell in cells
+    ]
+
+
+def _program_entry(laboratory: Laboratory, workload: str, root: Path) -> ProgramEntry:
+    for path in laboratory.programs.files(workload):
+        laboratory.remember(path)
+    file = program_file(laboratory.programs.executable(workload), root)
+    return ProgramEntry(
+        file.path, file.sha256, laboratory.programs.version(workload), PROGRAMS[workload].units
     )
 
 
@@ -291,6 +368,7 @@ def check_same_run(header: RunHeader, options: Options, folder: Path, root: Path
                     f"--resume {path}: '{found}' is missing or is no longer the file that the run "
                     "was started with; start a new run."
                 )
+    _check_same_programs(header, options, root)
     environment = machine.tuning_environment(os.environ)
     for variable in sorted(set(environment) | set(header.environment)):
         if environment.get(variable) != header.environment.get(variable):
@@ -310,6 +388,26 @@ def check_same_run(header: RunHeader, options: Options, folder: Path, root: Path
         )
 
 
+def _check_same_programs(header: RunHeader, options: Options, root: Path) -> None:
+    for name, entry in header.programs.items():
+        found = find_program(PROGRAMS[name]) if name in PROGRAMS else None
+        if found is None or program_file(found, root).sha256 != entry.sha256:
+            raise UsageError(
+                f"--resume {options.resume}: {name} ({entry.path}) is missing or is no longer the "
+                "program that the run was started with; start a new run."
+            )
+
+
+def check_same_inputs(header: RunHeader, cells: Sequence[Cell], path: Path) -> None:
+    """Raise UsageError unless the programs' inputs, made anew, are those of the run."""
+    for before, now in zip(header.cells, cells):
+        if before.input_sha256 != now.input_sha256:
+            raise UsageError(
+                f"--resume {path}: the input of {before.id} is made otherwise now than when the run "
+                "was started; start a new run."
+            )
+
+
 def _comparisons(
     header: RunHeader, options: Options, root: Path
 ) -> list[tuple[str, bool]]:
@@ -319,7 +417,9 @@ def _comparisons(
     if options.matrix:
         given.append(("--matrix", parse_matrix(options.matrix) == header.matrix))
     if options.workloads:
-        given.append(("--workloads", parse_workloads(options.workloads) == header.workloads))
+        given.append(("--workloads", [
+            name for name in parse_workloads(options.workloads) if name not in header.skipped
+        ] == header.workloads))
     if options.allocators:
         wanted = [(a.name, a.library) for a in parse_allocators(options.allocators)]
         recorded_ones = [(a.name, a.library) for a in allocators_of(header, root)]

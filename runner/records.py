@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Optional, Union
 
 SCHEMA_NAME = "hakmem-results"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (1, 2)  # in version 1 there were no programs
 
 Value = Union[int, float, str]
 
@@ -71,6 +72,15 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Process:
+    """A process of a program that was measured from outside."""
+
+    name: str
+    cpu_seconds: float
+    peak_rss_bytes: int
+
+
+@dataclass(frozen=True)
 class Measurement:
     """The numbers of one sample, as the driver reported them."""
 
@@ -89,6 +99,12 @@ class Measurement:
     latency: Optional[Latency]
     check: Optional[Check]
     arguments: dict[str, Any]
+    processes: list[Process] = field(default_factory=list)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time in user mode and in the kernel."""
+        return self.cpu_user_seconds + self.cpu_system_seconds
 
 
 @dataclass(frozen=True)
@@ -144,6 +160,14 @@ class Cell:
     parameters: dict[str, Value]
     concurrency: int
     calibrated: bool = False
+    measure: str = "throughput"  # or "cpu_time": of a program, which does the same work each time
+    units: Optional[int] = None
+    input_sha256: Optional[str] = None
+
+    @property
+    def is_program(self) -> bool:
+        """True for a real program, whose processor time counts."""
+        return self.measure == "cpu_time"
 
 
 @dataclass(frozen=True)
@@ -164,6 +188,16 @@ class AllocatorEntry:
     version: Optional[str]
     build_id: Optional[str]
     drivers: dict[str, ProgramFile]
+
+
+@dataclass(frozen=True)
+class ProgramEntry:
+    """A real program that takes part in the run."""
+
+    path: str
+    sha256: str
+    version: str
+    units: str
 
 
 @dataclass(frozen=True)
@@ -247,6 +281,7 @@ class RunHeader:
     allocators: list[AllocatorEntry]
     skipped: dict[str, str]
     cells: list[Cell]
+    programs: dict[str, ProgramEntry] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

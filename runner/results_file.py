@@ -14,9 +14,9 @@ from typing import Any, BinaryIO, Optional
 from runner.decode import DecodeError, decode
 from runner.errors import UsageError, explain_os_error
 from runner.records import (
+    READABLE_VERSIONS,
     RECORD_TYPES,
     SCHEMA_NAME,
-    SCHEMA_VERSION,
     End,
     Record,
     Resume,
@@ -78,10 +78,10 @@ def _parse(line: bytes) -> Record:
 def _check_version(value: dict[str, Any]) -> None:
     if value.get("schema") != SCHEMA_NAME:
         raise DecodeError(f"the schema is not '{SCHEMA_NAME}'")
-    if value.get("schema_version") != SCHEMA_VERSION:
+    if value.get("schema_version") not in READABLE_VERSIONS:
         raise DecodeError(
             f"the schema's version is {value.get('schema_version')!r}, this program reads "
-            f"version {SCHEMA_VERSION}"
+            f"versions {READABLE_VERSIONS[0]} to {READABLE_VERSIONS[-1]}"
         )
 
 

@@ -40,41 +40,47 @@ def choose_effort(
     duration: Optional[float] = None,
     repeat: Optional[int] = None,
     budget: Optional[float] = None,
+    fixed_seconds: float = 0.0,
 ) -> Effort:
-    """Return the effort for `items` samples a round; what the user gave is kept as it is.
+    """Return the effort for `items` samples a round, whose length can be chosen, and others of a
+    fixed length, `fixed_seconds` together. What the user gave is kept as it is.
 
     With nothing given the run is to last no longer than about ten minutes (`quick`: two): the
     samples are shortened first, then there are fewer rounds, but never fewer than FEWEST_ROUNDS.
     """
     wished = duration or (QUICK_SECONDS if quick else DEFAULT_SECONDS)
     if budget is not None:
-        return _within_budget(items, wished, duration is not None, repeat, budget)
+        return _within_budget(
+            items, wished, duration is not None, repeat, budget, fixed_seconds
+        )
     if repeat is not None:
         return Effort(wished, repeat, None)
     most = QUICK_ROUNDS if quick else DEFAULT_ROUNDS
     target = QUICK_BUDGET_SECONDS if quick else DEFAULT_BUDGET_SECONDS
-    if duration is None:
-        affordable = target / (items * most) - STARTING_OVERHEAD_SECONDS
+    if duration is None and items:
+        affordable = (target / most - fixed_seconds) / items - STARTING_OVERHEAD_SECONDS
         wished = round(min(wished, max(SHORTEST_SECONDS, affordable)), 3)
-    elif not quick:
+    elif not quick and not fixed_seconds:
         return Effort(wished, most, None)
-    rounds = int(target / (items * (wished + STARTING_OVERHEAD_SECONDS)))
+    rounds = int(target / (items * (wished + STARTING_OVERHEAD_SECONDS) + fixed_seconds))
     return Effort(wished, max(FEWEST_ROUNDS, min(most, rounds)), None)
 
 
 def _within_budget(
-    items: int, wished: float, fixed: bool, repeat: Optional[int], budget: float
+    items: int, wished: float, fixed: bool, repeat: Optional[int], budget: float,
+    fixed_seconds: float,
 ) -> Effort:
     least = wished if fixed else _SHORTEST_WITH_BUDGET_SECONDS
-    needed = items * (least + STARTING_OVERHEAD_SECONDS)
+    needed = items * (least + STARTING_OVERHEAD_SECONDS) + fixed_seconds
     if budget < needed:
+        many = f"{items} samples" if not fixed_seconds else "programs and other samples"
         raise UsageError(
-            f"--time-budget {in_words(budget)} is too short for one round of {items} samples; give "
+            f"--time-budget {in_words(budget)} is too short for one round of {many}; give "
             f"at least {in_words(needed)}, or measure fewer cells or allocators."
         )
-    if not fixed:
+    if not fixed and items:
         rounds = min(repeat or FEWEST_ROUNDS, FEWEST_ROUNDS)
-        affordable = budget / (items * rounds) - STARTING_OVERHEAD_SECONDS
+        affordable = (budget / rounds - fixed_seconds) / items - STARTING_OVERHEAD_SECONDS
         wished = round(min(wished, max(least, affordable)), 3)
     return Effort(wished, repeat, budget)
 

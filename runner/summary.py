@@ -33,9 +33,17 @@ def headline(analysis: Analysis) -> str:
     return (
         f"Against the fastest baseline of each cell {analysis.subject} is faster in {faster}, slower "
         f"in {slower} and not clearly either in {len(intervals) - faster - slower} of "
-        f"{len(intervals)} cells; geometric mean {mean_text(speed)} of its throughput, and "
+        f"{len(intervals)} cells; geometric mean {mean_text(speed)} of its {_what(analysis)}, and "
         f"{memory.value:.2f} of the smallest baseline's peak memory.{ending}"
     )
+
+
+def _what(analysis: Analysis) -> str:
+    """Return what the means are of."""
+    programs = len(analysis.program_cells)
+    if programs == len(analysis.header.cells):
+        return "work per second of processor time"
+    return "speed" if programs else "throughput"
 
 
 def write_summary(
@@ -107,12 +115,19 @@ def _machine_lines(header: RunHeader) -> list[str]:
     lines = ["## Machine and settings", "", *(
         f"- {name}: {value}" for name, value in machine_facts(header.machine)
     )]
+    timed = any(not cell.is_program for cell in header.cells)
+    length = f" of {settings.duration_seconds:g} s each" if timed else ""
     lines += [
         f"- Compiler: {build.compiler}, `{build.flags}` ({build.variant})",
         f"- Source: {tree}",
-        f"- Samples: {rounds} of {settings.duration_seconds:g} s each, in random order; seed "
-        f"{settings.workload_seed}; order {settings.order_seed}",
+        f"- Samples: {rounds}{length}, in random order; seed {settings.workload_seed}; order "
+        f"{settings.order_seed}",
     ]
+    for cell in header.cells:
+        if cell.is_program and cell.workload in header.programs:
+            program = header.programs[cell.workload]
+            lines.append(f"- {_escape(cell.id)}: {cell.units} {program.units} a sample; "
+                         f"{_escape(program.version)}, `{program.path}`")
     for entry in header.allocators:
         if entry.library is not None:
             version = f" {entry.version}" if entry.version else ""

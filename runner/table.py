@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional, TextIO
 
-from runner.estimate import Analysis, Estimate, Interval, Mean, Result
+from runner.estimate import Analysis, Estimate, Interval, Mean, Ratio, Result
 from runner.matrix import axis_names
 from runner.records import Cell
 
@@ -23,11 +23,17 @@ class Block:
 
 
 def make_blocks(analysis: Analysis) -> list[Block]:
-    """Return all tables of a run: throughput and memory of each workload, then the means."""
+    """Return all tables of a run: throughput and memory of each workload, programs together, then
+    the means."""
     blocks: list[Block] = []
+    programs = {cell.workload for cell in analysis.program_cells}
     for workload in analysis.header.workloads:
-        blocks.append(_speed_block(analysis, workload))
-        blocks.append(_memory_block(analysis, workload))
+        if workload not in programs:
+            blocks.append(_speed_block(analysis, workload))
+            blocks.append(_memory_block(analysis, workload))
+    if programs:
+        blocks.append(_cpu_block(analysis))
+        blocks.append(_program_memory_block(analysis))
     if analysis.baselines:
         blocks.append(_means_block(analysis))
     return blocks
@@ -81,6 +87,48 @@ def _memory_block(analysis: Analysis, workload: str) -> Block:
     return Block(f"{workload}: peak resident memory, MiB, median", headings, rows)
 
 
+def _cpu_block(analysis: Analysis) -> Block:
+    """Processor time of the programs: less is better, in the ratio too."""
+    headings = ["program", *analysis.allocators]
+    if analysis.baselines:
+        headings.append(f"{analysis.subject} / best baseline")
+    rows: list[list[str]] = []
+    for cell in analysis.program_cells:
+        row = [cell.id]
+        for name in analysis.allocators:
+            result = analysis.results[cell.id, name]
+            row.append(_state(result) or _with_half_width(result.cpu_seconds, 1.0))
+        if analysis.baselines:
+            ratio = analysis.ratios.get((cell.id, analysis.best.get(cell.id, "")))
+            row.append(_ratio_text(ratio.inverse() if ratio else None))
+        rows.append(row)
+    return Block(
+        "programs: processor time for the same work, seconds, lower is better, median ± 95% interval",
+        headings, rows,
+    )
+
+
+def _program_memory_block(analysis: Analysis) -> Block:
+    headings = ["program", *analysis.allocators]
+    if analysis.baselines:
+        headings.append(f"{analysis.subject} / smallest baseline")
+    rows: list[list[str]] = []
+    for cell in analysis.program_cells:
+        row = [cell.id]
+        for name in analysis.allocators:
+            result = analysis.results[cell.id, name]
+            row.append(_state(result) or _with_half_width(result.peak_rss, MEBIBYTE))
+        if analysis.baselines:
+            leanest = analysis.memory_ratios.get(cell.id, ("", 0.0))[0]
+            row.append(_ratio_text(analysis.memory_by_baseline.get((cell.id, leanest))))
+        rows.append(row)
+    return Block(
+        "programs: peak resident memory of the largest process, MiB, lower is better, median ± 95% "
+        "interval",
+        headings, rows,
+    )
+
+
 def _means_block(analysis: Analysis) -> Block:
     headings = [
         "workload", *(f"/ {name}" for name in analysis.baselines), "/ best baseline",
@@ -111,11 +159,16 @@ def _state(result: Result) -> Optional[str]:
 
 
 def _throughput(estimate: Optional[Estimate]) -> str:
-    """The median, and half of the interval's width as a share of it."""
+    return _with_half_width(estimate, 1e6)
+
+
+def _with_half_width(estimate: Optional[Estimate], unit: float) -> str:
+    """The median, and half of the interval's width as a share of it: ±0.4% where it is small."""
     if estimate is None:
         return "-"
     half = (estimate.interval.high - estimate.interval.low) / 2 / estimate.median
-    return f"{_figure(estimate.median / 1e6)} ±{half:.0%}"
+    digits = 0 if half >= 0.0095 or unit == 1e6 else 1
+    return f"{_figure(estimate.median / unit)} ±{half:.{digits}%}"
 
 
 def _figure(value: float) -> str:
@@ -126,11 +179,13 @@ def _figure(value: float) -> str:
 
 
 def _best_ratio(analysis: Analysis, cell: Cell) -> str:
-    baseline = analysis.best.get(cell.id, "")
-    ratio = analysis.ratios.get((cell.id, baseline))
+    return _ratio_text(analysis.ratios.get((cell.id, analysis.best.get(cell.id, ""))))
+
+
+def _ratio_text(ratio: Optional[Ratio]) -> str:
     if ratio is None:
         return "-"
-    return f"{ratio.median:.2f} {_range(ratio.interval)} {baseline}"
+    return f"{ratio.median:.2f} {_range(ratio.interval)} {ratio.baseline}"
 
 
 def mean_text(mean: Optional[Mean]) -> str:
