@@ -44,8 +44,8 @@ def preload(root: Path) -> Iterator[real_run.Preload]:
         shutil.copy(root / "out" / VARIANT / "libhakmem.so", made.library)
         source = Path(__file__).with_name("witness.c")
         subprocess.run(
-            [os.environ.get("CC", "gcc"), "-std=c11", "-D_GNU_SOURCE", "-O1", "-fPIC", "-shared", str(source), "-o",
-             str(made.witness), "-ldl"],
+            [os.environ.get("CC", "gcc"), "-std=c11", "-D_GNU_SOURCE", "-O1", "-fPIC", "-shared",
+             str(source), "-o", str(made.witness), "-ldl"],
             check=True,
         )
         for path in (made.library, made.witness):

@@ -50,6 +50,17 @@ class Done:
     stderr: bytes
 
 
+def same(found: bytes, expected: bytes) -> None:
+    """Fails where they differ; for data too large to be shown."""
+    if found != expected:
+        pairs = enumerate(zip(found, expected))
+        place = next((i for i, (a, b) in pairs if a != b), min(len(found), len(expected)))
+        raise AssertionError(
+            f"{len(found)} bytes instead of {len(expected)}; from byte {place} on "
+            f"{found[place:place + 60]!r} instead of {expected[place:place + 60]!r}"
+        )
+
+
 def tail(text: bytes) -> str:
     return text[-1500:].decode("utf-8", "replace")
 
@@ -151,8 +162,9 @@ class Run:
         return self.program(*command, preloaded=False, **options)
 
     def served(self, *programs: str, apart_from: Tuple[str, ...] = ()) -> None:
-        """Fails unless hakmem was malloc in each of these programs (names or paths), and in every other one that was
-        started, `apart_from` those that bring a malloc of their own. The control has nothing to prove."""
+        """Fails unless hakmem was malloc in each of these programs (names or paths), and in every other
+        one that was started, `apart_from` those that bring a malloc of their own. The control has nothing
+        to prove."""
         if not self.hakmem:
             return
         seen: Set[str] = set()
@@ -164,8 +176,8 @@ class Run:
             seen.add(name)
         for name in programs:
             # Some are started under the name of a link.
-            real = Path(shutil.which(name) or name).resolve().name
-            assert seen & {Path(name).name, real}, f"{name} was not preloaded; these were: {', '.join(sorted(seen))}"
+            names = {Path(name).name, Path(shutil.which(name) or name).resolve().name}
+            assert seen & names, f"{name} was not preloaded; these were: {', '.join(sorted(seen))}"
 
 
 @dataclass

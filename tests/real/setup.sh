@@ -34,7 +34,7 @@ need curl curl
 need vim-tiny vi
 need jq jq
 need zstd zstd
-if ! compgen -G '/usr/lib/postgresql/*/bin/pgbench' >/dev/null; then missing+=(postgresql); fi
+if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then missing+=(postgresql); fi
 
 # CPython's tests: in a package of their own, named after the version of Debian's Python.
 if [ -x /usr/bin/python3 ] && ! /usr/bin/python3 -c 'import test.test_json' 2>/dev/null; then

@@ -26,8 +26,8 @@ SHORT = {
     "test_decimal": ["CWhatever", "CUsabilityTest", "CPythonAPItests", "CFunctionality"],
 }
 MORE = (
-    "test_list test_dict test_bytes test_pickle test_queue test_thread test_xml_etree test_io test_array test_set "
-    "test_asyncio test_subprocess test_zlib test_lzma test_hashlib"
+    "test_list test_dict test_bytes test_pickle test_queue test_thread test_xml_etree test_io test_array "
+    "test_set test_asyncio test_subprocess test_zlib test_lzma test_hashlib"
 ).split()
 
 
@@ -36,12 +36,12 @@ def interpreter() -> str:
     for python in ("/usr/bin/python3", shutil.which("python3")):
         if python:
             asked = subprocess.run(
-                [python, "-c", "import sys, test.test_json; print(sys.executable)"], capture_output=True, text=True,
-                timeout=60, check=False,
+                [python, "-c", "import sys, test.test_json; print(sys.executable)"], capture_output=True,
+                text=True, timeout=60, check=False,
             )
             if asked.returncode == 0:
                 return asked.stdout.strip()
-    pytest.skip("no Python has its own tests (package libpython3.11-testsuite, after Debian's version of Python)")
+    pytest.skip("no Python has its own tests (package libpython3.11-testsuite; tests/real/setup.sh installs it)")
 
 
 def cases() -> List[Tuple[str, Optional[str]]]:

@@ -13,8 +13,8 @@ from real_run import Run, Started, find, size
 def server(run: Run, megabytes: int) -> Started:
     as_root = ["-u", "root"] if os.geteuid() == 0 else []
     started = run.start(
-        find("memcached", "memcached"), *as_root, "-s", str(run.folder / "socket"), "-t", "4", "-m", str(megabytes),
-        "-c", "200", "-o", "modern",
+        find("memcached", "memcached"), *as_root, "-s", str(run.folder / "socket"), "-t", "4",
+        "-m", str(megabytes), "-c", "200", "-o", "modern",
     )
 
     def answers() -> None:

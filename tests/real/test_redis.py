@@ -24,8 +24,8 @@ def server(run: Run, *options: str) -> Started:
     """A server on a socket in the run's folder. In the long form a second thread reads and writes sockets:
     it spins, which takes a core from the others."""
     started = run.start(
-        find("redis-server", "redis-server"), "--port", "0", "--unixsocket", str(run.folder / "socket"), "--save", "",
-        "--dir", str(run.folder), "--enable-debug-command", "local", "--daemonize", "no",
+        find("redis-server", "redis-server"), "--port", "0", "--unixsocket", str(run.folder / "socket"),
+        "--save", "", "--dir", str(run.folder), "--enable-debug-command", "local", "--daemonize", "no",
         "--io-threads", str(size(1, 2)), "--io-threads-do-reads", "yes", *options,
     )
 
@@ -49,8 +49,8 @@ def test_benchmark(real) -> None:
     def scenario(run: Run) -> None:
         started = server(run)
         done = run.program(
-            find("redis-benchmark", "redis-tools"), "-s", str(run.folder / "socket"), "-n", str(size(3000, 100000)),
-            "--csv", "-r", "10000", "-d", "100", timeout=size(60, 600),
+            find("redis-benchmark", "redis-tools"), "-s", str(run.folder / "socket"),
+            "-n", str(size(3000, 100000)), "--csv", "-r", "10000", "-d", "100", timeout=size(60, 600),
         )
         lines = done.stdout.decode().splitlines()
         assert lines[0].startswith('"test","rps"')
@@ -125,7 +125,7 @@ def churn(redis: Redis, count: int) -> None:
             pick.choice((
                 ["SETRANGE", key, pick.randrange(20000), b"x" * 100],
                 ["UNLINK", key],
-                ["EVAL", "local t = {} for i = 1, 100 do t[i] = KEYS[1] .. i end return #table.concat(t)", 1, key],
+                ["EVAL", "local t = {} for i = 1, 100 do t[i] = KEYS[1] .. i end return #t", 1, key],
                 ["RPUSH", f"{key}:list", *[b"y" * pick.randrange(300)] * 50],
                 ["UNLINK", f"{key}:list"],
             ))
