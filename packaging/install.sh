@@ -161,7 +161,8 @@ install_all() {
 # ---- removing ------------------------------------------------------------------------------
 uninstall_all() {
     local line
-    [ -s "$earlier" ] || complain 1 "nothing is installed in $DESTDIR$PREFIX: there is no $DESTDIR$manifest; give the PREFIX and DESTDIR that it was installed with"
+    [ -s "$earlier" ] || complain 1 "nothing is installed in $DESTDIR$PREFIX: there is no $DESTDIR$manifest;\
+ give the PREFIX and DESTDIR that it was installed with"
     while IFS= read -r line; do
         rm -f -- "$DESTDIR${line#file }" || complain 1 "$DESTDIR${line#file } can't be removed; is it another user's?"
     done < <(grep '^file /' "$earlier")

@@ -112,12 +112,21 @@ bool elf_is_elf(const elf_file *file) {
     return file->size >= sizeof(Elf32_Ehdr) && memcmp(file->bytes, ELFMAG, SELFMAG) == 0;
 }
 
+static unsigned char byte_order_here(void) {
+    return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? ELFDATA2LSB : ELFDATA2MSB;
+}
+
+bool elf_is_readable(const elf_file *file) {
+    unsigned char word_size = sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32;
+    return file->bytes[EI_CLASS] == word_size && file->bytes[EI_DATA] == byte_order_here();
+}
+
 /* At the same place in files of either word size; in the file's own byte order. */
 static uint16_t machine_of(const elf_file *file) {
     uint16_t machine = EM_NONE;
     copy_out(file, offsetof(Elf32_Ehdr, e_machine), &machine, sizeof machine);
-    unsigned char here = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? ELFDATA2LSB : ELFDATA2MSB;
-    return file->bytes[EI_DATA] == here ? machine : (uint16_t)(machine << 8 | machine >> 8);
+    return file->bytes[EI_DATA] == byte_order_here() ? machine
+                                                     : (uint16_t)(machine << 8 | machine >> 8);
 }
 
 bool elf_same_machine(const elf_file *one, const elf_file *other) {
@@ -180,6 +189,31 @@ const char *elf_needed(const elf_file *file, size_t index) {
     for (uint64_t i = 0; entry_at(file, i, &entry); i++)
         if (entry.d_tag == DT_NEEDED && index-- == 0)
             return text_at(file, element(strings, entry.d_un.d_val, 1));
+    return NULL;
+}
+
+static bool begins_with(const char *text, const char *beginning) {
+    return strncmp(text, beginning, strlen(beginning)) == 0;
+}
+
+const char *elf_c_library(const elf_file *file) {
+    static const struct {
+        const char *beginning, *name;
+    } loaders[] = {{"ld-musl", "musl"},   {"ld-uClibc", "uClibc"}, {"linker", "bionic"},
+                   {"ld-linux", "glibc"}, {"ld64", "glibc"},       {"ld.so", "glibc"}},
+      libraries[] = {{"libc.so.6", "glibc"}, {"libc.musl", "musl"}, {"libc.so", "musl"}};
+    const char *loader = elf_interpreter(file);
+    if (loader) {
+        const char *slash = strrchr(loader, '/');
+        for (size_t i = 0; i < sizeof loaders / sizeof loaders[0]; i++)
+            if (begins_with(slash ? slash + 1 : loader, loaders[i].beginning))
+                return loaders[i].name;
+    }
+    const char *needed;
+    for (size_t n = 0; (needed = elf_needed(file, n)) != NULL; n++)
+        for (size_t i = 0; i < sizeof libraries / sizeof libraries[0]; i++)
+            if (begins_with(needed, libraries[i].beginning))
+                return libraries[i].name;
     return NULL;
 }
 

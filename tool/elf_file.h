@@ -28,6 +28,9 @@ bool elf_same_machine(const elf_file *one, const elf_file *other);
  */
 const char *elf_machine(const elf_file *file);
 
+/* Whether it has the word size and byte order of this command, whatever its processor is. */
+bool elf_is_readable(const elf_file *file);
+
 /* Whether it is something that can be started or loaded, as opposed to an object or core file. */
 bool elf_is_loadable(const elf_file *file);
 
@@ -37,6 +40,10 @@ const char *elf_interpreter(const elf_file *file);
 /* The library that it asks for as number `index`, from 0 on; NULL after the last. The text lies in
  * the file. */
 const char *elf_needed(const elf_file *file, size_t index);
+
+/* The C library that a program or library is built for, such as "glibc" or "musl", by the name of
+ * its loader or of the libraries that it asks for; NULL if they don't tell. */
+const char *elf_c_library(const elf_file *file);
 
 /* Whether it defines a function of this name for other objects to use. */
 bool elf_exports(const elf_file *file, const char *name);

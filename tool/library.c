@@ -80,23 +80,12 @@ void library_find(struct library *library) {
     int error = elf_map(library->path, &library->file);
     if (error)
         give_up(STATUS_REFUSED, "the library %s can't be read: %s", library->path, strerror(error));
-    elf_file self;
     if (!elf_is_elf(&library->file))
         give_up(STATUS_REFUSED,
                 "%s is no library; set HAKMEM_LIBRARY to hakmem's, or leave it unset",
                 library->path);
-    /* Symbols of another machine's library aren't read: programs are only compared with it. */
-    if (elf_map("/proc/self/exe", &self) == 0) {
-        bool alike = elf_is_elf(&self) && elf_same_machine(&self, &library->file);
-        elf_unmap(&self);
-        if (!alike)
-            give_up(STATUS_REFUSED,
-                    "the library %s is for another machine (%s); install hakmem "
-                    "for this one",
-                    library->path, elf_machine(&library->file));
-    }
-    if (!elf_is_loadable(&library->file) || !elf_exports(&library->file, "hak_version") ||
-        !elf_exports(&library->file, "malloc"))
+    if (!elf_is_readable(&library->file) || !elf_is_loadable(&library->file) ||
+        !elf_exports(&library->file, "hak_version") || !elf_exports(&library->file, "malloc"))
         give_up(STATUS_REFUSED,
                 "%s is not hakmem's library; set HAKMEM_LIBRARY to that, or leave it unset",
                 library->path);

@@ -71,10 +71,26 @@ static int start_probe(char *const environment[], pid_t *child, int *output) {
     return error;
 }
 
+/* Ends the command where the library can't be loaded by this command, but perhaps by the program.
+ */
+static void check_kinship(const struct library *library) {
+    elf_file self;
+    if (elf_map("/proc/self/exe", &self) != 0)
+        return;
+    const char *ours = elf_c_library(&self), *theirs = elf_c_library(&library->file);
+    if (!elf_same_machine(&self, &library->file) || (ours && theirs && strcmp(ours, theirs) != 0))
+        give_up(STATUS_REFUSED,
+                "the library %s is for another machine or C library than this command, which can't "
+                "ask it for its options; give them in the environment, such as HAKMEM_STATS=1",
+                library->path);
+    elf_unmap(&self);
+}
+
 /* What the library prints in a process whose environment has only `setting`; the caller frees it.
  */
 static char *ask(const struct library *library, const char *setting) {
     char name[PATH_MAX], preload[PATH_MAX + 16];
+    check_kinship(library);
     preload_name(library, name);
     snprintf(preload, sizeof preload, "LD_PRELOAD=%s", name);
     char *copy = strdup(setting);

@@ -64,33 +64,6 @@ __attribute__((format(printf, 2, 3))) static void note(judgement *j, const char 
 
 /* ---- ELF programs -------------------------------------------------------------------------- */
 
-/* The C libraries, by what is in the names of their loaders and of themselves. */
-static const char *c_library(const char *loader) {
-    const char *slash = strrchr(loader, '/');
-    const char *base = slash ? slash + 1 : loader;
-    if (strncmp(base, "ld-musl", 7) == 0)
-        return "musl";
-    if (strncmp(base, "ld-uClibc", 9) == 0)
-        return "uClibc";
-    if (strncmp(base, "linker", 6) == 0)
-        return "bionic";
-    if (strncmp(base, "ld-linux", 8) == 0 || strncmp(base, "ld64", 4) == 0 ||
-        strncmp(base, "ld.so", 5) == 0)
-        return "glibc";
-    return NULL;
-}
-
-static const char *c_library_of_library(const elf_file *file) {
-    const char *needed;
-    for (size_t i = 0; (needed = elf_needed(file, i)) != NULL; i++) {
-        if (strncmp(needed, "libc.so.6", 9) == 0)
-            return "glibc";
-        if (strncmp(needed, "libc.musl", 9) == 0 || strcmp(needed, "libc.so") == 0)
-            return "musl";
-    }
-    return NULL;
-}
-
 static bool begins_with_one_of(const char *name, const char *const *beginnings) {
     for (; *beginnings; beginnings++)
         if (strncmp(name, *beginnings, strlen(*beginnings)) == 0)
@@ -156,10 +129,10 @@ static void judge_elf(judgement *j, const elf_file *file) {
     if (!elf_same_machine(file, library)) {
         char machine[60];
         snprintf(machine, sizeof machine, "%s", elf_machine(file));
-        refuse(j, STATUS_REFUSED,
-               "is for another machine (%s) than the library (%s); build hakmem for that, too, and "
-               "name it in HAKMEM_LIBRARY",
-               machine, elf_machine(library));
+        refuse(j, STATUS_REFUSED, "is for another machine (%s) than the library (%s); %s", machine,
+               elf_machine(library),
+               elf_is_readable(file) ? "build hakmem for that, too, and name it in HAKMEM_LIBRARY"
+                                     : "there is no hakmem for that");
         return;
     }
     if (!elf_is_loadable(file)) {
@@ -178,7 +151,7 @@ static void judge_elf(judgement *j, const elf_file *file) {
                strerror(errno));
         return;
     }
-    const char *theirs = c_library(loader), *ours = c_library_of_library(library);
+    const char *theirs = elf_c_library(file), *ours = elf_c_library(library);
     if (theirs && ours && strcmp(theirs, ours) != 0) {
         refuse(
             j, STATUS_REFUSED,
@@ -318,7 +291,8 @@ static int find_along_path(const char *name, char path[PATH_MAX]) {
 
 void program_judge(const char *name, const struct library *library, char path[PATH_MAX],
                    struct verdict *verdict) {
-    judgement j = {.verdict = verdict, .library = library, .name = name, .path = path};
+    judgement j = {
+        .verdict = verdict, .library = library, .name = *name ? name : "''", .path = path};
     *verdict = (struct verdict){.status = 0};
     int error = *name ? find_along_path(name, path) : ENOENT;
     if (error == ENOENT && !strchr(name, '/'))

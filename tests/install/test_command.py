@@ -12,7 +12,7 @@ from typing import Callable
 
 import pytest
 
-from conftest import ALLOCATES, ROOT, Installed, answers, make
+from installing import ALLOCATES, ROOT, Installed, answers, make
 
 # An allocator that gives memory out and never takes it back.
 BUMP = r"""
@@ -45,7 +45,8 @@ def test_statistics_prove_it(installed: Installed) -> None:
 
 def test_status_arguments_and_process_are_the_program_s(installed: Installed, tells: Path) -> None:
     process = subprocess.Popen(
-        [str(installed.command), "run", "--", str(tells), "7", "-o", "a b", ""], stdout=subprocess.PIPE, text=True)
+        [str(installed.command), "run", "--", str(tells), "7", "-o", "a b", ""], stdout=subprocess.PIPE, text=True,
+        env=installed.environment())
     output = process.communicate(timeout=60)[0]
     said = answers(output)
     assert process.returncode == 7
@@ -154,7 +155,8 @@ def test_a_full_disk_is_no_success(installed: Installed) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full")
     with open("/dev/full", "w") as full:
-        done = subprocess.run([str(installed.command), "options"], stdout=full, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run([str(installed.command), "options"], stdout=full, stderr=subprocess.PIPE, text=True,
+                              env=installed.environment())
     assert done.returncode == 1 and "can't be written" in done.stderr
 
 
@@ -167,8 +169,8 @@ def test_from_a_path_that_ld_preload_can_name(installed: Installed, tells: Path)
     assert answers(done.stdout)["preload"] == [str(plain / "lib/libhakmem.so.0")]
 
 
-def test_from_the_tree_it_was_built_in(tells: Path) -> None:
-    done = subprocess.run([str(ROOT / "out/release/hakmem"), "run", str(tells)], capture_output=True, text=True)
+def test_from_the_tree_it_was_built_in(installed: Installed, tells: Path) -> None:
+    done = installed.start(ROOT / "out/release/hakmem", "run", tells)
     assert os.path.realpath(answers(done.stdout)["malloc"][0]) == str(ROOT.resolve() / "out/release/libhakmem.so")
 
 

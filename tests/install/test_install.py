@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, Installed, make
+from installing import ROOT, Installed, make
 
-VERSION = re.search(r'#define HAKMEM_VERSION "([\d.]+)"', (ROOT / "allocator/include/hakmem.h").read_text())[1]  # type: ignore[index]
+HEADER = (ROOT / "allocator/include/hakmem.h").read_text()
+VERSION = re.findall(r'#define HAKMEM_VERSION "([\d.]+)"', HEADER)[0]
 SERIES = ".".join(VERSION.split(".")[:2])
 
 USES = """
@@ -159,7 +160,6 @@ def test_pkg_config(installed: Installed, tmp_path: Path, way: str, moved: bool)
     words = ["--cflags", "--libs"] + (["--static"] if way == "static" else [])
     flags = flags_of(prefix / "lib", *words) + (["-static"] if way == "static" else [])
     subprocess.run(["gcc", str(source), "-o", str(tmp_path / "uses"), *flags], check=True)
-    # The path without a space is for the loader, which the static one has no need of.
     where = {"LD_LIBRARY_PATH": str(prefix / "lib")} if way == "shared" else {}
     assert output_of(tmp_path / "uses", **where) == EXPECTED
     assert flags_of(prefix / "lib", "--modversion") == [VERSION]
@@ -201,7 +201,8 @@ def test_cmake(installed: Installed, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("version", "fits"), [
-    ("", True), (VERSION, True), (f"{VERSION} EXACT", True), (f"{VERSION}.1 EXACT", False), ("0", True), ("0.0.9", False),
+    ("", True), (VERSION, True), (f"{VERSION} EXACT", True), (f"{VERSION}.1 EXACT", False), ("0", True),
+    ("0.0.9", False),
     (f"{SERIES}.999", False), ("1.0", False), ("0.0...<1", True), ("0.0...<0.1", False)])
 def test_cmake_takes_versions_that_fit(installed: Installed, tmp_path: Path, version: str, fits: bool) -> None:
     """Only the version file is asked: a whole project for each would take long."""

@@ -8,8 +8,7 @@ import subprocess
 
 import pytest
 
-from conftest import ROOT, Installed
-from test_symbols import declared
+from installing import ROOT, Installed, declared
 
 PAGES = ["man1/hakmem.1", "man3/hakmem.3", "man7/hakmem.7"]
 
@@ -62,7 +61,8 @@ def test_arguments_are_those_of_the_header() -> None:
 
 def test_options_are_what_the_program_says(installed: Installed) -> None:
     done = subprocess.run(
-        [str(ROOT / "man/update_options.sh"), "--check", str(installed.command)], capture_output=True, text=True)
+        [str(ROOT / "man/update_options.sh"), "--check", str(installed.command)], capture_output=True, text=True,
+        env=installed.environment())
     assert done.returncode == 0, done.stderr
     table = installed.run("options", "--table").stdout.splitlines()
     assert len(table) >= 10
@@ -77,10 +77,11 @@ def test_a_page_that_is_out_of_date_is_found(installed: Installed, tmp_path) -> 
     page = copy / "hakmem.7"
     old = page.read_text()
     page.write_text(old.replace("default 200", "default 100"))
-    done = subprocess.run([str(copy / "update_options.sh"), "--check", str(installed.command)], capture_output=True,
-                          text=True)
+    command = [str(copy / "update_options.sh"), str(installed.command)]
+    done = subprocess.run([command[0], "--check", command[1]], capture_output=True, text=True,
+                          env=installed.environment())
     assert done.returncode == 1 and "hakmem.7 is not what" in done.stderr
-    subprocess.run([str(copy / "update_options.sh"), str(installed.command)], check=True)
+    subprocess.run(command, check=True, env=installed.environment())
     assert page.read_text() == old
 
 

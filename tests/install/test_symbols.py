@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, Installed
+from installing import Installed, declared
 
 # The C library's names that hakmem takes the place of; the last line: under which glibc has them, too.
 INTERPOSED = set(
@@ -28,12 +28,6 @@ OPTIONAL = {
     "_ZSt15get_new_handlerv", "__cxa_allocate_exception", "__cxa_throw", "_ZTISt9bad_alloc", "_ZTVSt9bad_alloc",
     "_ZNSt9bad_allocD1Ev",
 }
-
-
-def declared() -> set[str]:
-    """The functions that hakmem.h declares."""
-    text = re.sub(r"/\*.*?\*/", "", (ROOT / "allocator/include/hakmem.h").read_text(), flags=re.S)
-    return set(re.findall(r"^HAKMEM_API\b[^;]*?\b(hak_\w+)\(", text, flags=re.M))
 
 
 def symbols(library: Path, which: str) -> dict[str, str]:
