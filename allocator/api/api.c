@@ -90,11 +90,27 @@ static void *small_new(unsigned class_index, size_t size) {
     return block;
 }
 
-HAK_NOINLINE void *hak_malloc_slow(size_t size) {
+/* The class's magazine is empty, or looks so; or the block is a large one. */
+HAK_NOINLINE static void *malloc_rare(size_t size) {
     hak_init();
     if (HAK_LIKELY(size <= HAK_SMALL_MAX - hak_guard_bytes))
         return small_new(hak_size_class(size + hak_guard_bytes), size);
     return large_new(size, HAK_MIN_ALIGN, false);
+}
+
+HAK_NOINLINE void *hak_malloc_slow(size_t size) {
+    if (HAK_UNLIKELY(size > HAK_SMALL_MAX))
+        return malloc_rare(size);
+    /* The hit path of the classes that are beyond its table. */
+    unsigned class_index = hak_size_class(size);
+    void **top = hak_thread.top[class_index];
+    void *block = *top;
+    if (HAK_UNLIKELY(!block))
+        return malloc_rare(size);
+    hak_thread.top[class_index] = top - 1;
+    hak_unpoison(block, size);
+    hak_unmark(block);
+    return block;
 }
 
 /* In a sanitizer build the runtime has an allocator of its own; blocks that it allocated inside the
