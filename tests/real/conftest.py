@@ -39,8 +39,9 @@ def preload(root: Path) -> Iterator[real_run.Preload]:
     """The library under test, a copy that stays as it is, and the witness of who serves."""
     subprocess.run(["make", "-s", "-C", str(root), f"VARIANT={VARIANT}", "libhakmem.so"], check=True)
     folder = public_folder()
+    made = real_run.Preload(folder, folder / "libhakmem.so", folder / "witness.so")
+    guardian = real_run.start_guardian(made)
     try:
-        made = real_run.Preload(folder, folder / "libhakmem.so", folder / "witness.so")
         shutil.copy(root / "out" / VARIANT / "libhakmem.so", made.library)
         source = Path(__file__).with_name("witness.c")
         subprocess.run(
@@ -52,7 +53,7 @@ def preload(root: Path) -> Iterator[real_run.Preload]:
             path.chmod(0o755)
         yield made
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        guardian.communicate()
 
 
 @pytest.fixture

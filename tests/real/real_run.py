@@ -6,14 +6,17 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Callable, Dict, Iterator, List, Optional, Set, Tuple, Type, TypeVar
+from typing import Callable, Dict, List, Optional, Set, Tuple, Type, TypeVar
 
 import pytest
+
+from guardian import end_processes_with
 
 LONG = os.environ.get("HAKMEM_REAL_LONG", "0") not in ("", "0")
 T = TypeVar("T")
@@ -61,6 +64,13 @@ def same(found: bytes, expected: bytes) -> None:
         )
 
 
+def start_guardian(made: Preload) -> subprocess.Popen:
+    """What cleans up when its standard input ends: when it is closed, and when these tests are killed."""
+    program = Path(__file__).with_name("guardian.py")
+    command = [sys.executable, str(program), str(made.folder), str(made.witness)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+
+
 def tail(text: bytes) -> str:
     return text[-1500:].decode("utf-8", "replace")
 
@@ -68,18 +78,6 @@ def tail(text: bytes) -> str:
 def complaints(text: bytes) -> List[bytes]:
     """What hakmem itself said: a line of its own, wherever it begins."""
     return [line for line in text.splitlines() if b"hakmem: " in line or b"[OWNERSHIP ERROR]" in line]
-
-
-def processes_with(mapped: Path) -> Iterator[int]:
-    """Processes that have the file mapped."""
-    needle = str(mapped).encode()
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                if needle in Path("/proc", entry, "maps").read_bytes():
-                    yield int(entry)
-            except OSError:
-                continue
 
 
 class Run:
@@ -106,15 +104,7 @@ class Run:
                  trace: Optional[TracebackType]) -> None:
         for group in self._groups:
             kill_group(group)
-        deadline = time.monotonic() + 10
-        # Those that left their group; some start others while they are being killed.
-        while (left := list(processes_with(self.preload.witness))) and time.monotonic() < deadline:
-            for process in left:
-                try:
-                    os.kill(process, signal.SIGKILL)
-                except OSError:
-                    pass
-            time.sleep(0.05)
+        end_processes_with(self.preload.witness)  # those that left their group
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def environment(self, preloaded: bool = True) -> Dict[str, str]:

@@ -51,7 +51,7 @@ def test_large_cxx(real, compiler: str, package: str) -> None:
     def scenario(run: Run) -> None:
         path = find(compiler, package)
         source = run.folder / "big.cpp"
-        source.write_text(program(size(1, 10), LONG), "utf-8")
+        source.write_text(program(size(1, 4), LONG), "utf-8")
         options = ["-std=c++17", size("-O0", "-O2"), *size([], ["-g"]), str(source), "-o"]
         run.plain(path, *options, str(run.folder / "plain"))
         run.program(path, *options, str(run.folder / "under"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import subprocess
 import time
 from dataclasses import replace
@@ -9,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from real_run import Preload, Run, decide, find, processes_with
+from guardian import processes_with
+from real_run import Preload, Run, decide, find, start_guardian
 
 DIES = """
 #include <stdlib.h>
@@ -100,3 +103,24 @@ def test_nothing_outlives_a_run(preload: Preload) -> None:
             1 / 0
     assert list(processes_with(preload.witness)) == []
     assert not run.folder.exists()
+
+
+def test_nothing_outlives_the_tests(preload: Preload) -> None:
+    """They are killed: whoever cleans up after them notices. Here by the end of its input alone."""
+    folder = preload.folder / "guarded"
+    folder.mkdir()
+    made = replace(preload, folder=folder, witness=folder / "witness.so")
+    shutil.copy(preload.witness, made.witness)
+    guardian = start_guardian(made)
+    run = Run(made)
+    sleep = run.start(find("sleep", "coreutils"), "300")
+
+    def maps_it() -> None:
+        assert sleep.process.pid in processes_with(made.witness)
+
+    sleep.ready(maps_it)
+    assert guardian.poll() is None
+    guardian.communicate(timeout=20)
+    assert sleep.process.wait(5) == -signal.SIGKILL
+    assert list(processes_with(made.witness)) == []
+    assert not folder.exists()
