@@ -4,6 +4,7 @@
 #include "heap/heap.h"
 
 #include <errno.h>
+#include <setjmp.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,7 +20,8 @@ static struct previous {
 #define SIGNALS (sizeof previous / sizeof *previous)
 
 static _Atomic unsigned logs;
-static _Thread_local bool logging __attribute__((tls_model("initial-exec")));
+/* Where a thread goes on if it crashes while it prints the log. */
+static _Thread_local sigjmp_buf *resume __attribute__((tls_model("initial-exec")));
 
 /* A fault that the processor will find again as soon as the handler returns. */
 static bool comes_again(int signal_number, const siginfo_t *info) {
@@ -59,21 +61,38 @@ static void run_previous(struct previous *before, int number, siginfo_t *info, v
         action->sa_handler(number);
 }
 
+/* What the log reads is there, unless the program unmapped, protected or overwrote memory of the
+ * allocator's: a crash here ends a part of the log and nothing else. */
+static void print_log(int signal_number, const siginfo_t *info, const void *context) {
+    sigset_t faults, before;
+    sigemptyset(&faults);
+    sigaddset(&faults, SIGSEGV);
+    sigaddset(&faults, SIGBUS);
+    pthread_sigmask(SIG_BLOCK, NULL, &before);
+    sigjmp_buf here;
+    volatile unsigned part = 0;
+    if (sigsetjmp(here, 0) != 0)
+        hak_message("hakmem: crash: the allocator's own memory is damaged: no more of this\n");
+    pthread_sigmask(SIG_UNBLOCK, &faults, NULL);
+    resume = &here;
+    while (part < HAK_CRASH_LOG_PARTS)
+        hak_crash_log_print(part++, signal_number, info, context);
+    resume = NULL;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 static void handle(int signal_number, siginfo_t *info, void *context) {
+    if (resume)
+        siglongjmp(*resume, 1);
     int kept = errno;
-    /* A crash while the log is printed goes straight to what was there before. */
-    if (!logging) {
-        logging = true;
-        /* relaxed: a limit */
-        unsigned before = atomic_fetch_add_explicit(&logs, 1, memory_order_relaxed);
-        if (before < MOST_LOGS)
-            hak_crash_log_print(signal_number, info, context);
-        else if (before == MOST_LOGS)
-            hak_message("hakmem: further crashes are not logged\n");
-        else
-            atomic_store_explicit(&logs, MOST_LOGS + 1, memory_order_relaxed);
-        logging = false;
-    }
+    /* relaxed: a limit */
+    unsigned before = atomic_load_explicit(&logs, memory_order_relaxed);
+    if (before <= MOST_LOGS)
+        before = atomic_fetch_add_explicit(&logs, 1, memory_order_relaxed);
+    if (before < MOST_LOGS)
+        print_log(signal_number, info, context);
+    else if (before == MOST_LOGS)
+        hak_message("hakmem: further crashes are not logged\n");
     errno = kept;
     for (unsigned i = 0; i < SIGNALS; i++)
         if (previous[i].signal_number == signal_number)

@@ -15,13 +15,16 @@
 #include "base/config.h"
 
 #include <signal.h>
+#include <ucontext.h>
 
 /* Installs the handlers. Called once, at start-up, if the option asks for it. */
 void hak_crash_log_init(void);
 
 /* ---- inside this layer --------------------------------------------------------------------- */
 
-/* Prints the log. Async-signal-safe. */
-void hak_crash_log_print(int signal_number, const siginfo_t *info, const void *context);
+/* Prints a part of the log, 0 to HAK_CRASH_LOG_PARTS - 1. Async-signal-safe. */
+void hak_crash_log_print(unsigned part, int signal_number, const siginfo_t *info,
+                         const ucontext_t *context);
+#define HAK_CRASH_LOG_PARTS 4u
 
 #endif

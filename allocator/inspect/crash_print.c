@@ -8,9 +8,7 @@
 #include "base/size_class.h"
 
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <sys/syscall.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 #define NEAR_STACK ((uintptr_t)65536) /* bytes from the stack pointer */
@@ -41,17 +39,16 @@ struct registers {
     uintptr_t program_counter, stack_pointer; /* 0: not known */
 };
 
-static struct registers registers_of(const void *context) {
+static struct registers registers_of(const ucontext_t *context) {
     struct registers registers = {0, 0};
-    const ucontext_t *u = context;
 #if defined(__x86_64__)
-    registers.program_counter = (uintptr_t)u->uc_mcontext.gregs[REG_RIP];
-    registers.stack_pointer = (uintptr_t)u->uc_mcontext.gregs[REG_RSP];
+    registers.program_counter = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
+    registers.stack_pointer = (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
 #elif defined(__aarch64__)
-    registers.program_counter = (uintptr_t)u->uc_mcontext.pc;
-    registers.stack_pointer = (uintptr_t)u->uc_mcontext.sp;
+    registers.program_counter = (uintptr_t)context->uc_mcontext.pc;
+    registers.stack_pointer = (uintptr_t)context->uc_mcontext.sp;
 #else
-    (void)u;
+    (void)context;
 #endif
     return registers;
 }
@@ -121,17 +118,13 @@ static void print_events(void) {
     }
 }
 
-void hak_crash_log_print(int signal_number, const siginfo_t *info, const void *context) {
+static void print_signal(int signal_number, const siginfo_t *info, bool has_address) {
     long thread = syscall(SYS_gettid);
     const char *name = signal_name(signal_number);
     const char *why = reason(signal_number, info->si_code);
-    const void *address = info->si_addr;
-    struct registers registers = registers_of(context);
-    /* The system says the address for what the processor found, where it knows it. */
-    bool has_address = info->si_code > 0 && info->si_code != SI_KERNEL && signal_number != SIGABRT;
     if (has_address)
-        hak_message("hakmem: crash: %s in thread %d at address %p%s%s\n", name, thread, address,
-                    why ? ": " : "", why ? why : "");
+        hak_message("hakmem: crash: %s in thread %d at address %p%s%s\n", name, thread,
+                    info->si_addr, why ? ": " : "", why ? why : "");
     else if (info->si_code > 0)
         hak_message("hakmem: crash: %s in thread %d, sent by the system; an address that can't "
                     "exist, or that it doesn't tell\n",
@@ -141,17 +134,36 @@ void hak_crash_log_print(int signal_number, const siginfo_t *info, const void *c
     else
         hak_message("hakmem: crash: %s in thread %d, sent by process %d\n", name, thread,
                     (long)info->si_pid);
-    if (registers.stack_pointer)
-        print_place_in_program((const void *)registers.program_counter);
-    if (has_address) {
-        print_address(address, ": ");
-        uintptr_t distance = (uintptr_t)address - registers.stack_pointer + NEAR_STACK;
-        if (registers.stack_pointer && distance < 2 * NEAR_STACK)
-            hak_message("hakmem: crash: that is near the stack pointer, %p: the thread's stack may "
-                        "be too small\n",
-                        (void *)registers.stack_pointer);
+}
+
+static void print_fault(const void *address, uintptr_t stack_pointer) {
+    print_address(address, ": ");
+    if (stack_pointer && (uintptr_t)address - stack_pointer + NEAR_STACK < 2 * NEAR_STACK)
+        hak_message("hakmem: crash: that is near the stack pointer, %p: the thread's stack may be "
+                    "too small\n",
+                    (void *)stack_pointer);
+}
+
+void hak_crash_log_print(unsigned part, int signal_number, const siginfo_t *info,
+                         const ucontext_t *context) {
+    struct registers registers = registers_of(context);
+    /* The system says an address only for what the processor found. */
+    bool has_address = info->si_code > 0 && info->si_code != SI_KERNEL && signal_number != SIGABRT;
+    switch (part) {
+    case 0:
+        print_signal(signal_number, info, has_address);
+        if (registers.stack_pointer)
+            print_place_in_program((const void *)registers.program_counter);
+        return;
+    case 1:
+        if (has_address)
+            print_fault(info->si_addr, registers.stack_pointer);
+        return;
+    case 2:
+        if (hak_wrong_pointer)
+            print_address(hak_wrong_pointer, ": the pointer ");
+        return;
+    default:
+        print_events();
     }
-    if (hak_wrong_pointer)
-        print_address(hak_wrong_pointer, ": the pointer ");
-    print_events();
 }

@@ -331,8 +331,9 @@ static void assert_ends_with(const void *pointer, const char *wanted) {
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
     char begin[100];
     snprintf(begin, sizeof begin, "hakmem: free(): invalid pointer %p: ", pointer);
+    /* One line of ours; an emulator may add its own. */
     if (strncmp(text, begin, strlen(begin)) != 0 || !strstr(text, wanted) ||
-        strchr(text, '\n') != text + used - 1)
+        strstr(text + 1, "hakmem: ") || !strchr(text, '\n'))
         fail_msg("\"%s\" begins not with \"%s\", has no \"%s\", or is not one line", text, begin,
                  wanted);
 }
