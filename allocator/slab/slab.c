@@ -91,6 +91,13 @@ void hak_slab_retire(TinySlabMeta *slab) {
     hak_pool_give(slab->base, 1);
 }
 
+_Noreturn void hak_slab_never_gave(const TinySlabMeta *slab, const void *block) {
+    hak_fatal(
+        "hakmem: invalid pointer %p: it was freed, but no block was ever handed out there, in a "
+        "slab of blocks of %u bytes\n",
+        block, (unsigned long)slab->block_size);
+}
+
 bool ss_owner_cas(TinySlabMeta *slab) {
     /* relaxed: a look that spares those who come too late the exclusive cache line */
     uintptr_t expected = atomic_load_explicit(&slab->owner, memory_order_relaxed);

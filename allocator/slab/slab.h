@@ -67,9 +67,14 @@ HAK_INLINE unsigned hak_slab_class(const TinySlabMeta *slab) {
     return atomic_load_explicit(&slab->class_index, memory_order_relaxed);
 }
 
+/* Ends the program: it freed a place in the slab at which no block was ever handed out. */
+_Noreturn void hak_slab_never_gave(const TinySlabMeta *slab, const void *block) HAK_COLD;
+
 /* Puts a block of an own slab onto its freelist; returns the blocks that are still out. */
 HAK_INLINE unsigned hak_slab_give(TinySlabMeta *slab, void *block) {
     hak_slab_check_owner(slab, __func__);
+    if (HAK_UNLIKELY((size_t)((char *)block - slab->base) >= slab->bump))
+        hak_slab_never_gave(slab, block);
     /* The last one that was carved goes back to where it came from: its page may not be there yet,
      * and a link written into it would bring it. */
     if (slab->base + slab->bump - slab->block_size == (char *)block)

@@ -18,6 +18,11 @@ MISUSES = {
     "twice_huge": ("char *q = malloc(5000000); free(q); free(q);", "invalid pointer"),
     "realloc_foreign": ("int x; p = realloc(&x, 10);", "invalid pointer"),
     "usable_foreign": ("int x; malloc_usable_size(&x);", "invalid pointer"),
+    # Taken for a block until it comes home.
+    "never_handed_out": (
+        "char *q = malloc(48); free(q - (size_t)q % 65536 + 48 * 900); malloc_trim(0);",
+        "no block was ever handed out there",
+    ),
     "list_overwritten": (
         "char *b[40000]; for (int i = 0; i < 40000; i++) b[i] = malloc(48);"
         "for (int i = 0; i < 40000; i++) free(b[i]);"
