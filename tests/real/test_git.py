@@ -59,11 +59,11 @@ def test_clone_and_gc(real) -> None:
             return run.plain(path, "-C", str(where), *words, env=identity).stdout
 
         run.plain(path, "init", "-q", "-b", "main", str(origin), env=identity)
-        stream = history(size(1200, 15000))
+        stream = history(size(1200, 6000))
         run.plain(path, "-C", str(origin), "fast-import", "--quiet", stdin=stream, env=identity)
         reading = [
             ["rev-list", "--all", "--objects"],
-            ["log", "--all", "--stat", "-p", "-n", str(size(300, 5000))],
+            ["log", "--all", "--stat", "-p", "-n", str(size(300, 3000))],
             ["for-each-ref", "--format=%(refname:lstrip=-1) %(objectname)", "refs/heads/main", "refs/tags"],
         ]
         before = [plain(origin, *words) for words in reading]
@@ -71,7 +71,7 @@ def test_clone_and_gc(real) -> None:
         git(run.folder, "clone", "-q", "--no-local", str(origin), str(clone))
         assert git(clone, "status", "--porcelain") == b""
         git(clone, "gc", "-q", *size([], ["--aggressive"]), "--prune=now")
-        git(clone, "repack", "-a", "-d", "-q", "-f", "--depth=50", "--window=" + size("10", "100"))
+        git(clone, "repack", "-a", "-d", "-q", "-f", "--depth=50", "--window=" + size("10", "50"))
         git(clone, "fsck", "--full", "--strict")
         for words, expected in zip(reading, before):
             if words[0] == "rev-list":  # in another order, and without the names of the side branches

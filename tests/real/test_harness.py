@@ -84,6 +84,11 @@ def test_what_fails_without_hakmem_is_not_counted(preload: Preload) -> None:
         decide(preload, lambda run: run.program(find("false", "coreutils")) and None)
 
 
+def test_a_program_that_is_missing_names_its_package() -> None:
+    with pytest.raises(pytest.skip.Exception, match="no-such-program is not installed .package some-package;"):
+        find("no-such-program", "some-package")
+
+
 def test_a_program_that_hangs_is_ended(preload: Preload) -> None:
     with pytest.raises(pytest.skip.Exception, match="did not end within 0.2 s"):
         decide(preload, lambda run: run.program(find("sleep", "coreutils"), "60", timeout=0.2) and None)

@@ -139,13 +139,13 @@ def test_data_survives(real) -> None:
     after a restart from the log."""
 
     def scenario(run: Run) -> None:
-        writes, reads = make_data(size(4000, 100000))
+        writes, reads = make_data(size(4000, 40000))
         started = server(run, "--appendonly", "no")
         with Redis(run.folder / "socket") as redis:
             in_pieces(redis, writes)
             check_data(redis, reads)
             assert redis("BGSAVE") == b"Background saving started"
-            churn(redis, size(2000, 50000))  # while the child holds the old pages
+            churn(redis, size(2000, 20000))  # while the child holds the old pages
             wait_for(redis, "rdb_bgsave")
             check_data(redis, reads)
             assert redis("SAVE") == b"OK"
@@ -159,10 +159,10 @@ def test_data_survives(real) -> None:
             assert redis("DEBUG", "DIGEST") == digest
             check_data(redis, reads)
             assert redis("CONFIG", "SET", "appendonly", "yes") == b"OK"
-            churn(redis, size(1000, 20000))
+            churn(redis, size(1000, 10000))
             wait_for(redis, "aof_rewrite")
             assert redis("BGREWRITEAOF").startswith(b"Background append only file rewriting")
-            churn(redis, size(1000, 20000))
+            churn(redis, size(1000, 10000))
             wait_for(redis, "aof_rewrite")
             digest = redis("DEBUG", "DIGEST")
         stop(run, started, "nosave")

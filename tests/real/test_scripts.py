@@ -12,7 +12,7 @@ HERE = Path(__file__).resolve().parent
 def test_node(real) -> None:
     def scenario(run: Run) -> None:
         node = find("node", "nodejs")
-        rounds = size(20, 500)
+        rounds = size(20, 200)
         done = run.program(node, str(HERE / "worker_threads.js"), str(rounds))
         assert done.stdout == b"ok %d\n" % (4 * rounds)
         run.served(node)
