@@ -69,6 +69,11 @@ static void *large_new(size_t size, size_t alignment, bool zero) {
     struct hak_superslab *none = NULL;
     struct hak_superslab **hint = hak_heap_hint();
     void *block = hak_large_new(size, alignment, zero, hint ? hint : &none);
+    /* Not for what no process can have. */
+    if (HAK_UNLIKELY(!block) && !(size >> HAK_ADDRESS_BITS) && size < hak_os_address_limit()) {
+        hak_heap_make_room(size > HAK_SPAN_MAX || alignment > HAK_SLAB_SIZE);
+        block = hak_large_new(size, alignment, zero, hint ? hint : &none);
+    }
     if (HAK_UNLIKELY(hak_instrumented) && block)
         note_large_out(block, size);
     return block;

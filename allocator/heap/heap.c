@@ -277,7 +277,12 @@ void *hak_heap_refill(unsigned class_index) {
         else
             heap->spare = magazine;
     } else {
-        count = hak_heap_take_blocks(heap, class_index, blocks, thread_ended ? 1 : class->refill);
+        unsigned wanted = thread_ended ? 1 : class->refill;
+        count = hak_heap_take_blocks(heap, class_index, blocks, wanted);
+        if (HAK_UNLIKELY(!count)) {
+            hak_heap_make_room(false);
+            count = hak_heap_take_blocks(heap, class_index, blocks, wanted);
+        }
         if (class->refill < class->most / 2u)
             class->refill = (uint16_t)(class->refill * 2u < class->most / 2u ? class->refill * 2u
                                                                              : class->most / 2u);
@@ -410,6 +415,14 @@ size_t hak_heap_collect(void) {
     uint64_t now = hak_os_now_ms();
     size_t slabs = hak_pool_purge(now, 0, UINT32_MAX) + hak_pool_purge(now, 0, UINT32_MAX);
     return (slabs << HAK_SLAB_SHIFT) + hak_huge_purge(now, 0, UINT32_MAX);
+}
+
+void hak_heap_make_room(bool huge) {
+    int kept = errno;
+    hak_heap_collect();
+    if (huge)
+        hak_pool_release();
+    errno = kept;
 }
 
 HAK_NOINLINE static void tick_slow(struct hak_heap *heap) {

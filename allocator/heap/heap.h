@@ -94,6 +94,11 @@ void hak_heap_exit(void);
  * what is free then, cached huge blocks too. Bytes of pages that went back. */
 size_t hak_heap_collect(void);
 
+/* There is no memory for a request: gives back everything that is kept for reuse, so that it may
+ * serve otherwise; with `huge` also the address space of SuperSlabs without a block. Once, then the
+ * request is tried again. */
+void hak_heap_make_room(bool huge) HAK_COLD;
+
 /* Sets the whole allocator up, once, whichever thread comes first. */
 void hak_init(void);
 

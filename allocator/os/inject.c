@@ -59,7 +59,7 @@ void *hak_inject_mmap(void *address, size_t size, int protection, int flags, int
     if (fails(HAK_INJECT_MMAP))
         return MAP_FAILED;
     size_t page = hak_inject_page_size();
-    if (page == (size_t)sysconf(_SC_PAGESIZE) || flags & MAP_FIXED)
+    if (page == (size_t)sysconf(_SC_PAGESIZE) || address)
         return mmap(address, size, protection, flags, fd, offset);
     /* A kernel with such pages places mappings by them. */
     char *wide = mmap(address, size + page, protection, flags, fd, offset);

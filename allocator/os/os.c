@@ -14,6 +14,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
 #ifdef HAKMEM_INJECT
 #define mmap     hak_inject_mmap
 #define munmap   hak_inject_munmap
@@ -219,6 +223,22 @@ bool hak_os_commit(void *address, size_t size) {
 
 void *hak_os_map(size_t size, size_t alignment) {
     return map_aligned(size, alignment, PROT_READ | PROT_WRITE, 0);
+}
+
+bool hak_os_map_at(void *address, size_t size) {
+    hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
+    int kept = errno;
+    void *p = mmap(address, size, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    errno = kept;
+    if (p == MAP_FAILED)
+        return false;
+    hak_gauge_grow(HAK_GAUGE_MAPPED, size);
+    hak_gauge_grow(HAK_GAUGE_COMMITTED, size);
+    if (p == address)
+        return true;
+    hak_os_unmap(p, size); /* a kernel older than 4.17 takes the address for a wish */
+    return false;
 }
 
 void *hak_os_map_sparse(size_t size) {

@@ -15,6 +15,10 @@ void *hak_os_reserve(size_t size, size_t alignment);
 /* Makes a part of a reserved range readable and writable; false with errno ENOMEM. */
 bool hak_os_commit(void *address, size_t size);
 
+/* Readable and writable zero pages exactly there, or false: something else lies there, or there is
+ * no memory. */
+bool hak_os_map_at(void *address, size_t size);
+
 /* Readable and writable zero pages at a multiple of `alignment`; NULL with errno ENOMEM. */
 void *hak_os_map(size_t size, size_t alignment);
 

@@ -44,3 +44,11 @@ char *hak_arena_region(void) {
     }
     return region;
 }
+
+size_t hak_arena_release(void) {
+    size_t bytes = (size_t)(end - next);
+    if (bytes)
+        hak_os_unreserve(next, bytes);
+    next = end = NULL;
+    return bytes;
+}

@@ -8,4 +8,7 @@
  * ENOMEM. The caller holds the pool's lock. */
 char *hak_arena_region(void);
 
+/* Gives back what is reserved and not handed out; returns its bytes. The caller holds the lock. */
+size_t hak_arena_release(void);
+
 #endif

@@ -4,7 +4,7 @@
  * whoever finds that out takes it out again and looks once more. Two levels: a summary bit says
  * that a word of 64 members may have one set.
  *
- * The table grows by chunks of 4,096 SuperSlabs, 65 KiB each. In a chunk the words of all sets for
+ * The table grows by chunks of 4,096 SuperSlabs, 69 KiB each. In a chunk the words of all sets for
  * the same 64 SuperSlabs lie side by side, after the summaries, so that a small heap touches one
  * page of it and not one for each set. */
 #ifndef HAK_HINT_BITMAP_H
@@ -16,7 +16,7 @@
 
 #define HAK_SUPERSLAB_MAX ((size_t)1 << 20) /* SuperSlabs: 2 TiB */
 #define HAK_HINT_CHUNK    ((size_t)4096)    /* SuperSlabs, by whose words one summary word goes */
-#define HAK_HINT_SETS     128u
+#define HAK_HINT_SETS     136u
 
 struct hak_hint_chunk {
     _Atomic uint64_t summary[HAK_HINT_SETS];

@@ -5,6 +5,7 @@
 #include "base/counters.h"
 #include "base/diag.h"
 #include "base/lock.h"
+#include "base/options.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -23,6 +24,8 @@
 #define SET_DIRTY              CATEGORIES
 #define SET_OFFER(class, list) (CATEGORIES - 1 + 2 * (class) + (list)) /* class is 1 or more */
 _Static_assert(SET_OFFER(HAK_CLASS_MAX, 1) < HAK_HINT_SETS, "every set has a column");
+#define SET_RELEASED (HAK_HINT_SETS - 1) /* those that hak_pool_release unmapped */
+_Static_assert(SET_OFFER(HAK_CLASS_MAX, 1) < SET_RELEASED, "no set has two meanings");
 static struct hak_hints hints;
 
 /* By id, in tables that are made as they are needed: one large one would count in full against the
@@ -194,8 +197,68 @@ static struct superslab_table *table_for(uint32_t id) {
     return table;
 }
 
+/* ---- where address space is short ------------------------------------------------------------ */
+
+#define BODY_SIZE (HAK_SUPERSLAB_SIZE - HAK_SLAB_SIZE) /* bytes: all slabs but the header's */
+
+static char *body_of(const struct hak_superslab *ss) {
+    return (char *)(((uintptr_t)ss & ~(uintptr_t)(HAK_SUPERSLAB_SIZE - 1)) + HAK_SLAB_SIZE);
+}
+
+size_t hak_pool_release(void) {
+    hak_lock(&grow_lock);
+    size_t bytes = hak_arena_release();
+    uint32_t total = hak_pool_superslabs();
+    for (uint32_t id = 0; id < total; id++) {
+        struct hak_superslab *ss = superslab_at(id);
+        uint32_t free = ALL_FREE;
+        /* acquire: as in take_from; relaxed for the dirty bits, as there */
+        if (!atomic_compare_exchange_strong_explicit(&ss->free, &free, 0, memory_order_acquire,
+                                                     memory_order_relaxed))
+            continue;
+        atomic_store_explicit(&ss->dirty, 0, memory_order_relaxed);
+        file(ss);
+        hak_os_unmap(body_of(ss), BODY_SIZE);
+        hak_hint_set(&hints, SET_RELEASED, id);
+        bytes += BODY_SIZE;
+    }
+    hak_unlock(&grow_lock);
+    return bytes;
+}
+
+/* A SuperSlab that was released, with its pages again; NULL if there is none, or memory, or the
+ * next few have something else in their place now. Under the lock. */
+static struct hak_superslab *revive(void) {
+    static uint32_t next; /* where to go on, under the lock */
+    uint32_t total = hak_pool_superslabs();
+    for (unsigned tries = 0; tries < 16; tries++) {
+        int64_t id = hak_hint_find(&hints, SET_RELEASED, next, total);
+        if (id < 0 && next) /* from the first on again */
+            id = hak_hint_find(&hints, SET_RELEASED, next = 0, total);
+        if (id < 0)
+            break;
+        next = (uint32_t)id + 1;
+        struct hak_superslab *ss = superslab_at(id);
+        if (!hak_os_map_at(body_of(ss), BODY_SIZE))
+            continue;
+        hak_hint_clear(&hints, SET_RELEASED, (uint32_t)id);
+        if (!hak_option(HAK_OPT_THP))
+            hak_os_no_huge_pages(body_of(ss), BODY_SIZE);
+        /* release: whoever takes of them sees that they are clean */
+        atomic_store_explicit(&ss->free, ALL_FREE, memory_order_release);
+        return ss;
+    }
+    return NULL;
+}
+
 static struct hak_superslab *grow(void) {
     hak_lock(&grow_lock);
+    struct hak_superslab *revived = revive();
+    if (revived) {
+        hak_unlock(&grow_lock);
+        hak_count(HAK_COUNT_STAGE3_NEW, 1);
+        return revived;
+    }
     /* relaxed, all but the last: only written under the lock, and released with the count */
     uint32_t id = atomic_load_explicit(&superslab_count, memory_order_relaxed);
     struct superslab_table *table = table_for(id);

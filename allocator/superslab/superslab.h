@@ -10,8 +10,9 @@
  * each slab in two cache lines of its own. The rest of slab 0 is never touched.
  *
  * A SuperSlab's slabs may belong to different size classes and owners. Regions come from the page
- * arena and stay SuperSlabs for ever: only the pages of free slabs are given back, so that a
- * header may be looked at by anyone at any time. */
+ * arena and stay SuperSlabs for ever: only the pages of free slabs are given back (where there is
+ * no address space for something else, all but slab 0), so that a header may be looked at by anyone
+ * at any time. */
 #ifndef HAK_SUPERSLAB_H
 #define HAK_SUPERSLAB_H
 
@@ -113,6 +114,11 @@ TinySlabMeta *hak_pool_look_for_offer(unsigned class_index, enum hak_offer list)
 /* Gives the pages of slabs that have been free for `delay` ms back to the system; looks at no
  * more than `most` SuperSlabs. Returns how many slabs it purged. */
 size_t hak_pool_purge(uint64_t now, uint64_t delay, unsigned most);
+
+/* Gives back the address space that is reserved and unused, and that of SuperSlabs without a block,
+ * but for their headers; what there is else may have it. They are the first to serve again, if
+ * nothing else has come there by then. Returns the bytes. */
+size_t hak_pool_release(void);
 
 /* SuperSlabs that exist. */
 uint32_t hak_pool_superslabs(void);

@@ -33,6 +33,17 @@ static void any_value_may_be_asked_for(void **state) {
     for (int i = 0; i < 1000; i++)
         assert_int_equal(hak_page_map_get((void *)(next_random(&seed) | (uintptr_t)1 << 63)),
                          HAK_KIND_NONE);
+    /* Of five levels of page tables, tagged, and everything in between. */
+    void *ours = malloc(100);
+    assert_int_not_equal(hak_page_map_get(ours), HAK_KIND_NONE);
+    for (unsigned bit = HAK_ADDRESS_BITS; bit < 64; bit++) {
+        uintptr_t high = (uintptr_t)1 << bit;
+        assert_int_equal(hak_page_map_get((void *)high), HAK_KIND_NONE);
+        assert_int_equal(hak_page_map_get((void *)(high - 1)), HAK_KIND_NONE);
+        assert_int_equal(hak_page_map_get((void *)((uintptr_t)ours | high)), HAK_KIND_NONE);
+        assert_int_equal(hak_page_map_get((void *)((uintptr_t)ours - high)), HAK_KIND_NONE);
+    }
+    free(ours);
 }
 
 static void blocks_are_found_whatever_the_form(void **state) {

@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static void hints_are_found_in_order(void **state) {
     (void)state;
@@ -82,6 +83,42 @@ static void zeroed_is_true_or_not_said(void **state) {
     struct hak_slab_run run = hak_pool_take(2, &hint, true);
     assert_true(run.zeroed);
     hak_pool_give(run.base, 2);
+}
+
+/* SuperSlabs without a block give their address space back, come again where nothing else has come,
+ * and wait where something has. */
+static void released_ones_come_again(void **state) {
+    (void)state;
+    hak_init();
+    struct hak_superslab *hint = NULL;
+    struct hak_slab_run run = hak_pool_take(31, &hint, true); /* a whole one */
+    char *body = run.base;
+    memset(body, 0xab, 31 * HAK_SLAB_SIZE);
+    hak_pool_give(body, 31);
+    assert_true(hak_pool_release() >= HAK_SUPERSLAB_SIZE - HAK_SLAB_SIZE);
+    uint32_t before = hak_pool_superslabs();
+    void *squatter = mmap(body, HAK_SLAB_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_equal(squatter, body);
+    struct hak_slab_run other = hak_pool_take(31, &hint, true);
+    assert_non_null(other.base);
+    assert_true(other.base != body);
+    munmap(squatter, HAK_SLAB_SIZE);
+    before = before > hak_pool_superslabs() ? before : hak_pool_superslabs();
+    char *again[200];
+    unsigned count = 0;
+    bool seen = false;
+    while (count < 200 && !seen) { /* all others that were released are in use before, at most */
+        run = hak_pool_take(31, &hint, true);
+        assert_true(run.zeroed);
+        assert_int_equal(run.base[HAK_SLAB_SIZE], 0);
+        again[count++] = run.base;
+        seen = run.base == body;
+    }
+    assert_true(seen);
+    assert_int_equal(hak_pool_superslabs(), before);
+    while (count)
+        hak_pool_give(again[--count], 31);
+    hak_pool_give(other.base, 31);
 }
 
 static void extends_only_into_free_slabs(void **state) {
@@ -166,6 +203,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(hints_are_found_in_order),
     cmocka_unit_test(runs_do_not_overlap_and_come_back),
     cmocka_unit_test(zeroed_is_true_or_not_said),
+    cmocka_unit_test(released_ones_come_again),
     cmocka_unit_test(extends_only_into_free_slabs),
     cmocka_unit_test(no_free_slab_is_hidden),
 };

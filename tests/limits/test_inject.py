@@ -35,12 +35,13 @@ def runs_and_refused(program: Path, mode: str, calls: int, **environment: str) -
 @pytest.mark.parametrize("mode", ["once", "on"])
 def test_every_call_fails(injected: Callable[..., Path], mode: str, environment: dict[str, str]) -> None:
     runs, refused = runs_and_refused(injected("inject"), mode, ALL, **environment)
-    assert runs > 50 and refused > (10 if mode == "once" else 1000)
+    # One refusal is mostly made good: what is kept for reuse goes back, and the call is made again.
+    assert runs > 50 and (refused < 20 if mode == "once" else refused > 1000)
 
 
 def test_every_call_fails_while_ownership_is_checked(injected: Callable[..., Path]) -> None:
     runs, refused = runs_and_refused(injected("inject", OWNERSHIP), "once", ALL, HAKMEM_PURGE_DELAY="0")
-    assert runs > 50 and refused > 10
+    assert runs > 50 and refused < 20
 
 
 @pytest.mark.parametrize("calls", [MUNMAP, MADVISE, MREMAP], ids=["munmap", "madvise", "mremap"])

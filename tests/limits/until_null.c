@@ -7,6 +7,7 @@
  * PERCENT: of the bytes of the first round that each later round must reach. Prints MiB by round.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,8 +45,13 @@ static size_t fill_and_free(size_t low, size_t high) {
     }
     if (errno != ENOMEM)
         fail("malloc refused with another errno than ENOMEM", (size_t)errno);
-    if (calloc(1, high) || errno != ENOMEM)
-        errno = 0; /* calloc may find what is left; its block is the process's end to free */
+    char *zeros = calloc(1, high / 2); /* which may fit into what is left */
+    if (!zeros && errno != ENOMEM)
+        fail("calloc refused with another errno than ENOMEM", (size_t)errno);
+    for (size_t i = 0; zeros && i < high / 2; i += 64)
+        if (zeros[i])
+            fail("calloc gave a byte that is not zero", i);
+    free(zeros);
     while (all) {
         struct block *next = all->next;
         if (*last_word(all) != (size_t)all)
@@ -59,16 +65,34 @@ static size_t fill_and_free(size_t low, size_t high) {
     return bytes;
 }
 
+static const size_t ranges[][2] = {{2 << 20, 9 << 20}, {64, 512},       {40000, 900000},
+                                   {5 << 20, 6 << 20}, {2000, 30000},   {2 << 20, 9 << 20},
+                                   {64, 512},          {40000, 3 << 20}};
+#define ROUNDS (sizeof ranges / sizeof *ranges)
+
+/* Each thread begins elsewhere, so that one needs what another has just freed. */
+static void *rounds_of_a_thread(void *argument) {
+    for (size_t i = 0; i < ROUNDS; i++) {
+        size_t at = (i + (size_t)argument) % ROUNDS;
+        fill_and_free(ranges[at][0], ranges[at][1]);
+    }
+    return NULL;
+}
+
 int main(int argc, char **argv) {
-    static const size_t ranges[][2] = {{2 << 20, 9 << 20}, {64, 512},       {40000, 900000},
-                                       {5 << 20, 6 << 20}, {2000, 30000},   {2 << 20, 9 << 20},
-                                       {64, 512},          {40000, 3 << 20}};
-    size_t percent = argc == 2 ? (size_t)atoi(argv[1]) : 0, first = 0;
-    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+    size_t percent = argc >= 2 ? (size_t)atoi(argv[1]) : 0, first = 0;
+    size_t threads = argc >= 3 ? (size_t)atoi(argv[2]) : 0;
+    pthread_t thread[16];
+    for (size_t i = 0; i < threads && i < 16; i++)
+        if (pthread_create(&thread[i], NULL, rounds_of_a_thread, (void *)(i * 3)) != 0)
+            threads = i; /* no memory for another */
+    for (size_t i = 0; i < threads && i < 16; i++)
+        pthread_join(thread[i], NULL);
+    for (size_t i = 0; i < ROUNDS; i++) {
         size_t bytes = fill_and_free(ranges[i][0], ranges[i][1]);
         if (!i)
             first = bytes;
-        printf("%zu%c", bytes >> 20, i + 1 < sizeof ranges / sizeof *ranges ? ' ' : '\n');
+        printf("%zu%c", bytes >> 20, i + 1 < ROUNDS ? ' ' : '\n');
         if (bytes / 100 < first / 10000 * percent)
             fail("MiB only could be had in a later round", bytes >> 20);
     }
