@@ -8,10 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
-/* C23's, which the C library may not have yet. */
+/* Not every C library has them: C23's not yet, the others not at all, or no longer. */
 extern void free_sized(void *block, size_t size);
 extern void free_aligned_sized(void *block, size_t alignment, size_t size);
 extern void cfree(void *block);
+extern void *pvalloc(size_t size);
 
 #ifdef HAKMEM_SANITIZED
 enum { HUGE_BYTES = 3000000 };

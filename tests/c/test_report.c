@@ -310,6 +310,7 @@ static void sums_stand_to_each_other_as_they_must(void **state) {
 
 static void programs_of_other_versions_are_served(void **state) {
     (void)state;
+    hak_free(hak_malloc(1)); /* the program's first block, perhaps */
     struct hak_stats stats;
     memset(&stats, 0xEE, sizeof stats);
     assert_int_equal(hak_stats_read(&stats, offsetof(struct hak_stats, requests)), 0);
