@@ -19,6 +19,7 @@ from runner.matrix import KEYS, WORKLOADS
 from runner.programs import PROGRAMS, find_program, missing_sentence
 from runner.measure import Laboratory, utc_now
 from runner.options import Options, parse_options
+from runner.patient_stream import PatientStream
 from runner.plan import (
     RunName,
     allocators_of,
@@ -37,7 +38,7 @@ from runner.records import End, Resume, RunHeader, Sample
 from runner.results_file import ResultsWriter, Run, read_run
 from runner.schedule import in_words
 from runner.session import Session
-from runner.summary import headline, write_summary
+from runner.summary import headline, summary_path, write_summary
 from runner.table import make_blocks, print_blocks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,6 +49,23 @@ def main(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a locale without the table's signs
+    output = PatientStream.take("stdout")
+    errors = PatientStream.take("stderr")
+    try:
+        status = _run(arguments)
+    except SystemExit as end:  # after --help
+        status = int(end.code or 0)
+    finally:
+        output.flush()
+        errors.flush()
+    if output.problem is not None:
+        _say(f"run.py: standard output could not be written ({output.problem}); the results "
+             "themselves are kept.")
+        return status or EXIT_FAILED_SAMPLES
+    return status
+
+
+def _run(arguments: Sequence[str]) -> int:
     interrupts = Interrupts()
     interrupts.install()
     try:
@@ -65,10 +83,6 @@ def main(arguments: Sequence[str]) -> int:
     except Interrupted:
         _say("Interrupted before anything was measured.")
         return interrupts.exit_status
-    except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter must not complain about that again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED_SAMPLES
 
 
 def _say(text: str) -> None:
@@ -81,6 +95,11 @@ def _start(options: Options, command: list[str], interrupts: Interrupts) -> int:
     check_libraries(request, folder)
     run_id = new_run_id()
     path = options.output or ROOT / "results" / f"{run_id}.jsonl"
+    if not os.path.exists(path) and os.path.exists(summary_path(path)):
+        raise UsageError(
+            f"--output {path}: its summary would replace '{summary_path(path)}'; choose another name, "
+            "or move that file away."
+        )
     writer = ResultsWriter.create(path)
     laboratory = Laboratory(folder, machine.driver_environment(os.environ), interrupts)
     try:
@@ -111,23 +130,31 @@ def _go_on(options: Options, interrupts: Interrupts) -> int:
     folder = options.drivers or drivers_folder(ROOT)
     check_same_run(run.header, options, folder, ROOT)
     if run.complete:
-        _say(f"'{run.path}' is complete; there is nothing to go on with.")
-        return _present(run.path, options, run.ends[-1])
-    cut = run.cut_sentence()
-    if cut is not None:
-        _say(cut)
-    writer = ResultsWriter.reopen(run)
+        return _nothing_left(run, options)
+    writer = ResultsWriter.reopen(run.path)
     laboratory = Laboratory(folder, machine.driver_environment(os.environ), interrupts)
     try:
+        run = read_run(run.path)  # again: until the file was locked another run could write it
+        if run.complete:
+            return _nothing_left(run, options)
+        cut = run.cut_sentence()
+        if cut is not None:
+            _say(cut)
         laboratory.perf = PerfStat.restore(run.header.counters)
         cells = prepare_programs(laboratory, run.header.cells, run.header.settings.workload_seed)
         check_same_inputs(run.header, cells, run.path)
         _watch_files(run, laboratory)
+        writer.go_on(run)
         writer.write(Resume(utc_now(), run.cut_bytes, machine.load_average()))
         return _measure(run.header, run.samples, writer, laboratory, options, interrupts)
     finally:
         writer.close()
         laboratory.close()
+
+
+def _nothing_left(run: Run, options: Options) -> int:
+    _say(f"'{run.path}' is complete; there is nothing to go on with.")
+    return _present(run.path, options, run.ends[-1])
 
 
 def _watch_files(run: Run, laboratory: Laboratory) -> None:
@@ -211,13 +238,12 @@ def _present(
         return interrupts.exit_status if interrupts else EXIT_FAILED_SAMPLES
     print(headline(analysis))
     sys.stdout.flush()
-    name = path.stem if path.suffix == ".jsonl" else path.name
-    folder = path.with_name(f"{name}-plots")
+    folder = summary_path(path).with_name(f"{summary_path(path).stem}-plots")
     images: list[Path] = []
     complaint: Optional[str] = None
     if options.plots:
         images, complaint = pictures.draw(ROOT, path, folder)
-    summary = path.with_name(f"{name}.md")
+    summary = summary_path(path)
     write_summary(summary, analysis, path, images, complete=not stopped)
     print(f"Results: {path}")
     print(f"Summary: {summary}")

@@ -13,6 +13,7 @@ has and what it is measured with where the matrix says nothing:
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -214,13 +215,12 @@ def _decimal(key: Key, text: str, where: str) -> float:
 def _distribution(text: str, where: str) -> str:
     if text in ("uniform", "pareto"):
         return text
-    path = Path(text)
-    if not path.is_file():
+    if not os.path.isfile(text):
         raise UsageError(
             f"{where}: '{text}' is neither uniform nor pareto nor an existing file; give one "
             "of them."
         )
-    return str(path.resolve())
+    return str(Path(text).resolve())
 
 
 def make_cells(

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,8 @@ _EXAMPLES = """examples:
   runner/run.py --workloads redis,sqlite,gcc,python --allocators hakmem,mimalloc,jemalloc,system
   runner/run.py --resume results/20260102T030405Z-1a2b3c.jsonl
 
-exit status: 0 all samples were measured; 1 some failed; 2 wrong usage, or the results could not
-be written; 130 interrupted (go on with --resume)
+exit status: 0 all samples were measured; 1 some failed, or the table could not be written; 2 wrong
+usage, or the results could not be written; 130 interrupted (go on with --resume)
 """
 
 
@@ -159,7 +160,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
             f"--output {options.output}: the summary will have that name; let the results end in "
             ".jsonl."
         )
-    if options.drivers is not None and not options.drivers.is_dir():
+    if options.drivers is not None and not os.path.isdir(options.drivers):
         raise UsageError(f"--drivers {options.drivers}: that is no directory; check the path.")
     return options
 

@@ -173,23 +173,31 @@ class ResultsWriter:
         return writer
 
     @classmethod
-    def reopen(cls, run: Run) -> ResultsWriter:
-        """Open the file of an interrupted run to go on; a cut tail is removed."""
+    def reopen(cls, path: Path) -> ResultsWriter:
+        """Open the file of an interrupted run and lock it. Read the run after this, so that nothing
+        that another one wrote until then is missed, and then call `go_on`."""
         try:
-            stream = open(run.path, "r+b", buffering=0)
+            stream = open(path, "r+b", buffering=0)
         except OSError as error:
-            raise UsageError(explain_os_error(error, run.path)) from error
-        writer = cls(run.path, stream)
-        writer._lock()
+            raise UsageError(explain_os_error(error, path)) from error
+        writer = cls(path, stream)
         try:
-            stream.truncate(run.kept_bytes)
-            stream.seek(run.kept_bytes)
-            writer._written = run.kept_bytes
-            if run.needs_newline:
-                writer._put(b"\n")
-        except OSError as error:
-            raise UsageError(explain_os_error(error, run.path)) from error
+            writer._lock()
+        except BaseException:
+            stream.close()
+            raise
         return writer
+
+    def go_on(self, run: Run) -> None:
+        """Prepare to append to what was read; a cut tail is removed."""
+        try:
+            self._stream.truncate(run.kept_bytes)
+            self._stream.seek(run.kept_bytes)
+            self._written = run.kept_bytes
+            if run.needs_newline:
+                self._put(b"\n")
+        except OSError as error:
+            raise UsageError(explain_os_error(error, self.path)) from error
 
     def write(self, record: Record) -> None:
         """Append one record. When it can't be written whole, the file is cut back to the records

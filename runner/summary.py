@@ -46,6 +46,12 @@ def _what(analysis: Analysis) -> str:
     return "speed" if programs else "throughput"
 
 
+def summary_path(results: Path) -> Path:
+    """Return where the summary of a results file goes."""
+    name = results.stem if results.suffix == ".jsonl" else results.name
+    return results.with_name(f"{name}.md")
+
+
 def write_summary(
     path: Path, analysis: Analysis, results: Path, pictures: Sequence[Path], complete: bool
 ) -> None:

@@ -161,3 +161,28 @@ def test_a_reader_that_goes_away_is_no_traceback(bench) -> None:
                           timeout=60, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
     assert bench.records("end")
+    assert bench.results.with_suffix(".md").is_file()
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [ONE, ("--help",), ("--list",)])
+def test_output_that_cannot_be_written_is_one_sentence(bench, words, unbuffered: str) -> None:
+    command = bench.command(*words, "--repeat", "1", "--no-plots", "--output", str(bench.results))
+    with open("/dev/full", "w", encoding="ascii") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+                              env={**os.environ, "PYTHONUNBUFFERED": unbuffered})
+    assert done.returncode == 1 and "Traceback" not in done.stderr and "Exception" not in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        "run.py: standard output could not be written (no space left on device); the results "
+        "themselves are kept."
+    )
+    if words is ONE:
+        assert bench.records("end") and bench.results.with_suffix(".md").is_file()
+
+
+def test_no_standard_streams_at_all(bench) -> None:
+    command = " ".join(f"'{word}'" for word in bench.command(
+        *ONE, "--repeat", "1", "--no-plots", "--output", str(bench.results)
+    ))
+    done = subprocess.run(["sh", "-c", f"{command} >&- 2>&-"], timeout=60)
+    assert done.returncode == 0 and bench.records("end")[-1]["failed"] == 0

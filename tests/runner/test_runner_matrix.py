@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.errors import UsageError
@@ -22,12 +22,14 @@ THREADS = KEYS["threads"]
 numbers = st.integers(1, 4096)
 
 
+@settings(deadline=None)
 @given(numbers, numbers)
 def test_a_range_holds_all_numbers_between_its_ends(a: int, b: int) -> None:
     low, high = min(a, b), max(a, b)
     assert parse_values(THREADS, f"{low}..{high}") == list(range(low, high + 1))
 
 
+@settings(deadline=None)
 @given(numbers, numbers)
 def test_doubling_stays_in_the_range_and_would_leave_it_next(a: int, b: int) -> None:
     low, high = min(a, b), max(a, b)
@@ -37,11 +39,13 @@ def test_doubling_stays_in_the_range_and_would_leave_it_next(a: int, b: int) -> 
     assert values[-1] <= high < 2 * values[-1]
 
 
+@settings(deadline=None)
 @given(st.lists(numbers, min_size=1, max_size=20))
 def test_a_list_keeps_order_and_drops_repeats(values: list[int]) -> None:
     assert parse_values(THREADS, ",".join(map(str, values))) == list(dict.fromkeys(values))
 
 
+@settings(deadline=None)
 @given(numbers, numbers)
 def test_a_backwards_range_is_refused(a: int, b: int) -> None:
     if a != b:
@@ -49,6 +53,7 @@ def test_a_backwards_range_is_refused(a: int, b: int) -> None:
             parse_values(THREADS, f"{max(a, b)}..{min(a, b)}")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=12))
 def test_no_text_makes_the_parser_fail_otherwise_than_with_a_sentence(text: str) -> None:
     for key in KEYS.values():

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from runner import results_file
+from runner import main, results_file
 from runner.errors import UsageError
+from runner.interrupts import Interrupts
+from runner.options import parse_options
 from runner.records import RECORD_TYPES, to_json
 from runner.results_file import ResultsWriter, read_run
 
@@ -164,13 +166,31 @@ def test_an_existing_file_is_never_overwritten(bench, finished: Path, small) -> 
 
 
 def test_two_runs_do_not_write_one_file(finished: Path) -> None:
-    run = read_run(finished)
-    writer = ResultsWriter.reopen(run)
+    writer = ResultsWriter.reopen(finished)
     try:
         with pytest.raises(UsageError, match="being written by another run"):
-            ResultsWriter.reopen(run)
+            ResultsWriter.reopen(finished)
     finally:
         writer.close()
+
+
+def test_what_another_run_wrote_before_the_lock_is_not_lost(
+    bench, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs are told to go on with one file; the first has ended when the second gets the lock."""
+    whole = finished.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    finished.write_bytes(b"".join(lines[:-3]))  # without the last two samples and the end
+    reopen = ResultsWriter.reopen
+
+    def after_the_other(path: Path) -> ResultsWriter:
+        finished.write_bytes(whole)
+        return reopen(path)
+
+    monkeypatch.setattr(main.ResultsWriter, "reopen", after_the_other)
+    options = parse_options(["--resume", str(finished), "--drivers", str(bench.folder), "--no-plots"])
+    assert main._go_on(options, Interrupts()) == 0
+    assert finished.read_bytes() == whole
 
 
 def test_a_write_that_fails_halfway_leaves_whole_lines(
@@ -178,7 +198,8 @@ def test_a_write_that_fails_halfway_leaves_whole_lines(
 ) -> None:
     run = read_run(finished)
     before = finished.read_bytes()
-    writer = ResultsWriter.reopen(run)
+    writer = ResultsWriter.reopen(finished)
+    writer.go_on(run)
 
     def no_space(_: int) -> None:
         raise OSError(28, "No space left on device")

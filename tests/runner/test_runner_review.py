@@ -71,3 +71,23 @@ def test_resume_wants_the_same_environment(bench, small, tmp_path: Path) -> None
     again = bench.run("--resume", str(bench.results), "--no-plots", new=False,
                       env=dict(os.environ, HAKMEM_DEPOT="0"))
     assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.parametrize("words", [
+    ("--drivers", "d" * 5000), ("--workloads", "random_mixed", "--matrix", "sizes=" + "h" * 5000),
+    ("--resume", "r" * 5000), ("--output", "o" * 5000), ("--output", "o/" * 2500 + "x"),
+    ("--allocators", "mine=" + "l" * 5000),
+])
+def test_overlong_paths_are_one_sentence(bench, words: tuple[str, ...]) -> None:
+    done = bench.run(*words, new=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("run.py: ") and done.stderr.count("\n") == 1
+
+
+def test_a_summary_replaces_no_file_of_another(bench, small) -> None:
+    bench.results.parent.mkdir(parents=True)
+    mine = bench.results.with_suffix(".md")
+    mine.write_text("my own notes")
+    done = bench.run(*small, "--repeat", "1")
+    assert done.returncode == 2 and str(mine) in done.stderr and "would replace" in done.stderr
+    assert mine.read_text() == "my own notes" and not bench.results.exists()
