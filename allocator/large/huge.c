@@ -36,8 +36,8 @@ struct huge_header {
 };
 _Static_assert(sizeof(struct huge_header) <= HEADER_SIZE, "the header fits before the block");
 
-/* Freed mappings. Under the lock, as the table's unused entries; a search looks at all CACHE_SLOTS.
- */
+/* Freed mappings, the first `cache_used` of them, in no order. Under the lock, as the table's
+ * unused entries. */
 struct cached {
     char *mapping;
     size_t size;
@@ -45,12 +45,14 @@ struct cached {
     struct hak_huge_entry *entry;
 };
 static struct cached cache[CACHE_SLOTS];
+static unsigned cache_used;
 static _Atomic size_t cached_bytes; /* written under the lock */
 static pthread_mutex_t cache_lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* relaxed, both: under the lock, but for who only wants the figure. */
+/* relaxed, both: written under the lock alone, and read without it by who only wants the figure. */
 static void cached_more(size_t bytes) {
-    atomic_fetch_add_explicit(&cached_bytes, bytes, memory_order_relaxed);
+    size_t sum = atomic_load_explicit(&cached_bytes, memory_order_relaxed) + bytes;
+    atomic_store_explicit(&cached_bytes, sum, memory_order_relaxed);
 }
 size_t hak_huge_cached(void) {
     return atomic_load_explicit(&cached_bytes, memory_order_relaxed);
@@ -92,23 +94,26 @@ static unsigned units(size_t size) {
     return (unsigned)(size >> HAK_SLAB_SHIFT);
 }
 
+/* Takes a mapping out of the cache. Under the lock. */
+static struct cached take_out(struct cached *c) {
+    struct cached gone = *c;
+    *c = cache[--cache_used];
+    cached_more(-gone.size);
+    return gone;
+}
+
 /* Takes a freed mapping with its entry, the best fit that wastes at most a quarter; else an unused
  * entry, NULL with ENOMEM. */
 static struct hak_huge_entry *take_entry(size_t size, struct cached *found) {
     hak_lock(&cache_lock);
     struct cached *best = NULL;
-    for (unsigned i = 0; hak_huge_cached() && i < CACHE_SLOTS; i++) {
-        struct cached *c = &cache[i];
-        if (c->mapping && c->size >= size && c->size - size <= size / 4 &&
-            (!best || c->size < best->size))
+    for (struct cached *c = cache; c < cache + cache_used; c++)
+        if (c->size >= size && c->size - size <= size / 4 && (!best || c->size < best->size))
             best = c;
-    }
     struct hak_huge_entry *entry;
     if (best) {
-        *found = *best;
-        cached_more(-best->size);
-        best->mapping = NULL;
-        entry = best->entry;
+        *found = take_out(best);
+        entry = found->entry;
     } else {
         entry = hak_huge_entry_take();
     }
@@ -129,11 +134,17 @@ static void unmap(char *mapping, size_t size) {
 
 /* Takes a mapping out of the cache, to be unmapped. Under the lock. */
 static struct cached drop(struct cached *c) {
-    struct cached gone = *c;
-    c->mapping = NULL;
-    cached_more(-gone.size);
+    struct cached gone = take_out(c);
     hak_huge_entry_give(gone.entry);
     return gone;
+}
+
+static struct cached drop_oldest(void) {
+    struct cached *oldest = cache;
+    for (struct cached *c = cache; c < cache + cache_used; c++)
+        if (c->freed_at < oldest->freed_at)
+            oldest = c;
+    return drop(oldest);
 }
 
 /* Keeps a mapping, in place of the oldest if there is no room; unmaps what doesn't fit. */
@@ -141,22 +152,14 @@ static void cache_put(char *mapping, size_t size, struct hak_huge_entry *entry) 
     size_t most = (size_t)hak_option(HAK_OPT_CACHE_HUGE) << 20;
     while (size <= most) {
         hak_lock(&cache_lock);
-        struct cached *empty = NULL, *oldest = NULL;
-        for (unsigned i = 0; i < CACHE_SLOTS; i++) {
-            struct cached *c = &cache[i];
-            if (!c->mapping)
-                empty = c;
-            else if (!oldest || c->freed_at < oldest->freed_at)
-                oldest = c;
-        }
-        if (empty && hak_huge_cached() + size <= most) {
-            *empty = (struct cached){
+        if (!cache_used || (cache_used < CACHE_SLOTS && hak_huge_cached() + size <= most)) {
+            cache[cache_used++] = (struct cached){
                 .mapping = mapping, .size = size, .freed_at = hak_os_now_ms(), .entry = entry};
             cached_more(size);
             hak_unlock(&cache_lock);
             return;
         }
-        struct cached gone = drop(oldest); /* there is one: else the new one had fitted */
+        struct cached gone = drop_oldest();
         hak_unlock(&cache_lock);
         unmap(gone.mapping, gone.size);
     }
@@ -270,13 +273,11 @@ size_t hak_huge_purge(uint64_t now, uint64_t delay, unsigned most) {
     while (most--) {
         struct cached gone = {.mapping = NULL};
         hak_lock(&cache_lock);
-        for (unsigned i = 0; hak_huge_cached() && i < CACHE_SLOTS; i++) {
-            struct cached *c = &cache[i];
-            if (c->mapping && now >= c->freed_at + delay) {
+        for (struct cached *c = cache; c < cache + cache_used; c++)
+            if (now >= c->freed_at + delay) {
                 gone = drop(c);
                 break;
             }
-        }
         hak_unlock(&cache_lock);
         if (!gone.mapping)
             break;
