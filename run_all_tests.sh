@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test: C units, drivers, runner, scripts, and a smoke run of the sanitizer builds.
+# Runs every test: C units, drivers, runner, scripts, the sanitizer builds, and real programs with
+# hakmem preloaded.
 # Installs what is missing first. The last line is "N passed, N failed"; arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -11,6 +12,7 @@ case "${1:-}" in -h | --help)
 esac
 
 scripts/setup.sh bench test
+tests/real/setup.sh
 make -s all tests
 make -s VARIANT=asan tests larson_hakmem bench_random_mixed_hakmem xmalloc_hakmem
 make -s VARIANT=tsan tests larson_hakmem bench_random_mixed_hakmem xmalloc_hakmem
