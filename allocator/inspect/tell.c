@@ -7,15 +7,17 @@
 #define SAY(format, ...)                                                                           \
     hak_message("hakmem: %s%s%p: " format "\n", what, problem, place->address, __VA_ARGS__)
 
+/* In two pieces: should the program not be allowed to look at the list of mappings, and be killed
+ * for it, the first has been said. */
 static void tell_foreign(const struct hak_place *place, const char *what, const char *problem) {
+    hak_message("hakmem: %s%s%p: it is not a block of this allocator", what, problem,
+                place->address);
     struct hak_mapping mapping;
     bool known;
     if (hak_mapping_find(place->address, &mapping, &known))
-        SAY("it is not a block of this allocator; it lies in %s",
-            mapping.name[0] ? mapping.name : "anonymous memory");
+        hak_message("; it lies in %s\n", mapping.name[0] ? mapping.name : "anonymous memory");
     else
-        SAY("it is not a block of this allocator%s",
-            known ? ", and no memory is mapped there" : "");
+        hak_message("%s\n", known ? ", and no memory is mapped there" : "");
 }
 
 static void tell_block(const struct hak_place *place, const char *what, const char *problem,
