@@ -1,10 +1,16 @@
-/* hakmem's public interface: the C library's allocation functions under names of its own.
+/* hakmem's public interface: the C library's allocation functions under names of its own, and what
+ * only hakmem has: statistics, options at run time, giving memory back, a walk over all blocks.
  *
- * Linking or preloading libhakmem also replaces malloc, free and their relatives, C++'s operators
- * included, by these functions; a block from either name may be freed through the other.
+ *     struct hak_stats stats;
+ *     hak_stats_read(&stats, sizeof stats);
+ *     printf("%llu bytes in use\n", (unsigned long long)stats.live);
  *
- * Every function may be called by any thread at any time, on any block, whichever thread
- * allocated it. None is async-signal-safe. */
+ * No program needs this file to be served by hakmem: linking or preloading libhakmem replaces
+ * malloc, free and their relatives, C++'s operators included, by these functions. A block from
+ * either name may be freed through the other.
+ *
+ * Every function may be called by any thread at any time, on any block, whichever thread allocated
+ * it. None is async-signal-safe but those that say so. */
 #ifndef HAKMEM_H
 #define HAKMEM_H
 
@@ -79,11 +85,13 @@ HAKMEM_API size_t hak_collect(void);
 /* All are of the whole process, in bytes where nothing else is said. With HAKMEM_STATS=1 (or table,
  * or json) in the environment every block is counted, and what depends on that is exact whenever
  * no other thread is inside the allocator. Without, nothing is counted, and so nothing of it costs
- * anything: the figures that need it are 0, or what can be told without. */
+ * anything: the figures that need it are 0, or what can be told without. A forked child goes on
+ * from its parent's figures. */
 struct hak_stats {
     /* 1 if every block is counted. */
     uint64_t counting;
-    /* The program's blocks, by their usable bytes. While counting exact, and its highest value;
+    /* The program's blocks, by their usable bytes (with HAKMEM_CHECK=1, what the checks add
+     * included). While counting exact, and its highest value;
      * else without one, and free blocks that other threads keep for themselves are taken for the
      * program's. */
     uint64_t live, live_peak;

@@ -158,3 +158,13 @@ void hak_report_json(struct hak_writer *w, const char *when) {
                   U(hak_counter((enum hak_counter)i)));
     hak_write(w, "}}\n");
 }
+
+int hak_stats_print(int fd, int json) {
+    char buffer[2048];
+    struct hak_writer w = {.fd = fd, .size = sizeof buffer, .text = buffer};
+    if (json)
+        hak_report_json(&w, "now");
+    else
+        hak_report_table(&w, "now");
+    return hak_write_end(&w) ? 0 : EIO;
+}

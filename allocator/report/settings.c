@@ -1,4 +1,4 @@
-/* Options of a running program, by the names that they have in the environment. */
+/* What a running program may ask for: other values of its options, and its memory back. */
 #include "base/options.h"
 #include "hakmem.h"
 #include "heap/heap.h"
@@ -22,4 +22,8 @@ int hak_option_set(const char *name, long value) {
         return ENOENT;
     hak_init();
     return hak_option_change(option, value);
+}
+
+size_t hak_collect(void) {
+    return hak_heap_collect();
 }

@@ -99,17 +99,3 @@ void hak_report_start(void) {
         sigaction(number, &action, NULL);
     }
 }
-
-int hak_stats_print(int fd, int json) {
-    char buffer[2048];
-    struct hak_writer w = {.fd = fd, .size = sizeof buffer, .text = buffer};
-    if (json)
-        hak_report_json(&w, "now");
-    else
-        hak_report_table(&w, "now");
-    return hak_write_end(&w) ? 0 : EIO;
-}
-
-size_t hak_collect(void) {
-    return hak_heap_collect();
-}
