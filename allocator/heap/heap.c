@@ -59,6 +59,7 @@ unsigned hak_heaps_in_use(void) {
     return atomic_load_explicit(&heaps_in_use, memory_order_relaxed); /* relaxed: a hint */
 }
 static pthread_key_t thread_end_key;
+static bool thread_end_is_known; /* there is a key; set before the first heap */
 
 /* Room for a full magazine of the depot, and as much again. */
 static unsigned slots_of(unsigned class_index) {
@@ -139,9 +140,16 @@ struct hak_heap *hak_heap_enter(void) {
     atomic_store_explicit(&heap->pending, 0, memory_order_release);
     hak_self = (uintptr_t)heap;
     hak_counters = &heap->counters;
+    /* A heap that nobody would give back is borrowed for one call, or not given at all. */
+    if (!thread_end_is_known)
+        thread_ended = true;
     if (!thread_ended) {
         int kept = errno;
-        pthread_setspecific(thread_end_key, heap);
+        if (pthread_setspecific(thread_end_key, heap) != 0) { /* it may need memory */
+            hak_heap_exit();
+            errno = ENOMEM;
+            return NULL;
+        }
         errno = kept;
         if (hak_option(HAK_OPT_CRASH_LOG))
             hak_trace_enter(&heap->trace);
@@ -227,9 +235,8 @@ HAK_COLD static void init_slow(void) {
     hak_marks_init();
     hak_instrumented = hak_guarding() || hak_option(HAK_OPT_STATS);
     hak_page_map_init();
-    if (pthread_key_create(&thread_end_key, at_thread_end) != 0)
-        hak_fatal(
-            "hakmem: no thread-specific key is left for the end of threads (PTHREAD_KEYS_MAX)\n");
+    /* The program may have taken all there are (PTHREAD_KEYS_MAX): allocation is slow then. */
+    thread_end_is_known = pthread_key_create(&thread_end_key, at_thread_end) == 0;
     /* release: pairs with the acquire of hak_init */
     atomic_store_explicit(&init_state, READY, memory_order_release);
     /* It may allocate. */
@@ -345,7 +352,7 @@ void hak_heap_overflow(void *block, unsigned class_index) {
 
 struct hak_superslab **hak_heap_hint(void) {
     struct hak_heap *heap = hak_heap_self();
-    if (!heap && !thread_ended)
+    if (!heap && !thread_ended && thread_end_is_known)
         heap = hak_heap_enter();
     return heap ? &heap->hint : NULL;
 }

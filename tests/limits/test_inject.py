@@ -11,6 +11,8 @@ from typing import Callable
 
 import pytest
 
+from tests.limits.conftest import ROOT, make
+
 MMAP, MUNMAP, MPROTECT, MADVISE, MREMAP, ALL = 1, 2, 4, 8, 16, 31
 TWO_LEVEL = {"HAKMEM_PAGE_MAP": "2", "HAKMEM_ARENA_RESERVE": "0"}
 OWNERSHIP = "-DHAKMEM_DEBUG_OWNERSHIP=1 -DHAKMEM_DEBUG=1"
@@ -30,9 +32,10 @@ def runs_and_refused(program: Path, mode: str, calls: int, **environment: str) -
 
 
 @pytest.mark.parametrize(
-    "environment", [{}, TWO_LEVEL, {"HAKMEM_CHECK": "1"}], ids=["flat", "two-level,no arena", "check"]
+    ("mode", "environment"),
+    [("once", {}), ("on", {}), ("once", TWO_LEVEL), ("on", {"HAKMEM_CHECK": "1"})],
+    ids=["once", "on", "once,two-level,no arena", "on,check"],
 )
-@pytest.mark.parametrize("mode", ["once", "on"])
 def test_every_call_fails(injected: Callable[..., Path], mode: str, environment: dict[str, str]) -> None:
     runs, refused = runs_and_refused(injected("inject"), mode, ALL, **environment)
     # One refusal is mostly made good: what is kept for reuse goes back, and the call is made again.
@@ -58,6 +61,18 @@ def test_calls_fit_larger_pages(injected: Callable[..., Path], page: int) -> Non
     runs_and_refused(program, "on", MREMAP, HAKMEM_INJECT_PAGE=str(page))
     if page == 65536:
         runs_and_refused(program, "once", MMAP, HAKMEM_INJECT_PAGE=str(page), **TWO_LEVEL)
+
+
+@pytest.mark.parametrize("program", ["test_api", "test_pool", "test_page_map", "test_heap"])
+def test_c_tests_with_pages_of_64_kib(program: str) -> None:
+    make("OUT=out/inject", "CFLAGS=-Werror -DHAKMEM_INJECT=1", program)
+    output = run(ROOT / "out/inject/tests" / program, HAKMEM_INJECT_PAGE="65536")
+    assert "test(s) run" in output and " 0 test(s)" not in output
+
+
+def test_a_program_that_took_all_thread_specific_keys(injected: Callable[..., Path]) -> None:
+    """Threads can't be seen to end then, and none may keep a heap."""
+    assert run(injected("no_keys")) == "served\n"
 
 
 @pytest.mark.parametrize("spare", [0, 2, 8, 12])
