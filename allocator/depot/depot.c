@@ -94,8 +94,7 @@ void hak_magazine_free(struct hak_magazine *magazine) {
     push(&spares, magazine, UINT32_MAX);
 }
 
-bool hak_depot_put(unsigned class_index, struct hak_magazine *magazine) {
-    size_t bytes = (size_t)hak_option(HAK_OPT_DEPOT) << 10;
+bool hak_depot_put(unsigned class_index, struct hak_magazine *magazine, size_t bytes) {
     size_t most = bytes / ((size_t)hak_class_size[class_index] * hak_magazine_batch(class_index));
     if (!push(&depot[class_index], magazine, (uint32_t)most))
         return false;

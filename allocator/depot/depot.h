@@ -36,8 +36,8 @@ struct hak_magazine *hak_magazine_new(void);
 void hak_magazine_free(struct hak_magazine *magazine);
 
 /* Gives a filled magazine to the others. False, and the magazine stays the caller's, when the
- * class has as many bytes here as it may. */
-bool hak_depot_put(unsigned class_index, struct hak_magazine *magazine);
+ * class has `bytes` bytes of blocks here already. */
+bool hak_depot_put(unsigned class_index, struct hak_magazine *magazine, size_t bytes);
 
 /* A filled magazine, now the caller's, or NULL. */
 struct hak_magazine *hak_depot_take(unsigned class_index);

@@ -21,6 +21,7 @@
 /* The first refill of a class takes no more than this, in bytes: a program that has few blocks of a
  * large class shouldn't pay for pages behind others. */
 #define FIRST_REFILL_BYTES 4096u
+#define ALONE_SHARE        8u  /* of the depot, for a thread that is alone */
 #define TICK_EVERY         16u /* slow paths between two looks at the clock */
 
 /* What one tick may do at most, so that no call of malloc takes long. */
@@ -305,6 +306,13 @@ void *hak_heap_refill(unsigned class_index) {
     return block;
 }
 
+/* What a class may have in the depot. A thread that is alone has nobody to exchange with: there a
+ * few magazines do for its ups and downs, and what lies there keeps slabs from becoming empty. */
+static size_t depot_bytes(void) {
+    size_t bytes = (size_t)hak_option(HAK_OPT_DEPOT) << 10;
+    return hak_heaps_in_use() > 1 ? bytes : bytes / ALONE_SHARE;
+}
+
 /* Moves the older half of a magazine to the depot, or to the slabs if the depot is full. */
 static void shed(struct hak_heap *heap, unsigned class_index, unsigned batch) {
     struct hak_heap_class *class = &heap->classes[class_index];
@@ -316,7 +324,7 @@ static void shed(struct hak_heap *heap, unsigned class_index, unsigned batch) {
     if (magazine) {
         magazine->count = batch;
         memcpy(magazine->slots, blocks, batch * sizeof *blocks);
-        put = hak_depot_put(class_index, magazine);
+        put = hak_depot_put(class_index, magazine, depot_bytes());
         if (!put)
             heap->spare = magazine;
     }

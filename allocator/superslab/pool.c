@@ -128,12 +128,17 @@ static uint32_t run_mask(unsigned first, unsigned count) {
     return (count >= 32 ? ~(uint32_t)0 : (((uint32_t)1 << count) - 1)) << first;
 }
 
-/* Takes `count` slabs of a SuperSlab, or returns NULL. */
-static char *take_from(struct hak_superslab *ss, unsigned count, bool *zeroed) {
+/* Takes `count` slabs of a SuperSlab, or returns NULL. Those that have pages come first, or are all
+ * that will do. */
+static char *take_from(struct hak_superslab *ss, unsigned count, bool *zeroed, bool only_dirty) {
     /* relaxed, and on failure: the exchange checks the value */
     uint32_t free = atomic_load_explicit(&ss->free, memory_order_relaxed);
     for (;;) {
-        uint32_t starts = run_starts(free, count);
+        /* relaxed: a preference */
+        uint32_t starts =
+            run_starts(free & atomic_load_explicit(&ss->dirty, memory_order_relaxed), count);
+        if (!starts && !only_dirty)
+            starts = run_starts(free, count);
         if (!starts)
             return NULL;
         unsigned first = (unsigned)__builtin_ctz(starts);
@@ -153,6 +158,33 @@ static char *take_from(struct hak_superslab *ss, unsigned count, bool *zeroed) {
     }
 }
 
+#define DIRTY_TRIES 8u
+
+/* Slabs whose pages are still there: used again before others they cost no page fault, and no more
+ * memory. */
+static char *take_dirty(unsigned count, struct hak_superslab **served) {
+    bool zeroed;
+    char *base = *served ? take_from(*served, count, &zeroed, true) : NULL;
+    uint32_t total = hak_pool_superslabs(), start = 0;
+    for (unsigned tries = 0; !base && tries < DIRTY_TRIES; tries++) {
+        int64_t id = hak_hint_find(&hints, SET_DIRTY, start, total);
+        if (id < 0)
+            break;
+        struct hak_superslab *ss = superslab_at(id);
+        base = take_from(ss, count, &zeroed, true);
+        if (base) {
+            *served = ss;
+        } else if (!atomic_load_explicit(&ss->dirty, memory_order_relaxed)) {
+            /* relaxed, twice: whoever sets a bit in between sets the hint after it */
+            hak_hint_clear(&hints, SET_DIRTY, ss->id);
+            if (atomic_load_explicit(&ss->dirty, memory_order_relaxed))
+                hak_hint_set(&hints, SET_DIRTY, ss->id);
+        }
+        start = (uint32_t)id + 1;
+    }
+    return base;
+}
+
 static char *take_from_any(unsigned count, bool *zeroed, struct hak_superslab **served) {
     unsigned lowest = 0; /* the first category that may have so long a run */
     while ((2u << lowest) <= count)
@@ -166,7 +198,7 @@ static char *take_from_any(unsigned count, bool *zeroed, struct hak_superslab **
             if (id < 0)
                 break;
             struct hak_superslab *ss = superslab_at(id);
-            char *base = take_from(ss, count, zeroed);
+            char *base = take_from(ss, count, zeroed, false);
             if (base) {
                 *served = ss;
                 return base;
@@ -282,8 +314,9 @@ static struct hak_superslab *grow(void) {
 
 struct hak_slab_run hak_pool_take(unsigned count, struct hak_superslab **hint, bool may_grow) {
     struct hak_slab_run run = {.base = NULL, .zeroed = false, .grown = false};
-    if (*hint)
-        run.base = take_from(*hint, count, &run.zeroed);
+    run.base = take_dirty(count, hint);
+    if (!run.base && *hint)
+        run.base = take_from(*hint, count, &run.zeroed, false);
     if (!run.base)
         run.base = take_from_any(count, &run.zeroed, hint);
     while (!run.base && may_grow) {
@@ -291,7 +324,7 @@ struct hak_slab_run hak_pool_take(unsigned count, struct hak_superslab **hint, b
         if (!ss)
             break;
         /* Not yet in a bitmap: nobody else can have taken from it but by its id as a hint. */
-        run.base = take_from(ss, count, &run.zeroed);
+        run.base = take_from(ss, count, &run.zeroed, false);
         run.grown = run.base != NULL;
         if (run.base)
             *hint = ss;
