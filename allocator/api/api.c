@@ -149,8 +149,7 @@ HAK_COLD static size_t foreign_usable(void *block, const char *function) {
 
 /* Ends the program unless a small block that the program holds begins there. */
 static void check_small(const void *block, unsigned class_index, const char *function) {
-    if (HAK_UNLIKELY(!hak_begins_block(block, hak_mark_key[class_index]) ||
-                     hak_is_marked(block, class_index)))
+    if (HAK_UNLIKELY(!hak_begins_block(block, class_index) || hak_is_marked(block, class_index)))
         hak_inspect_fatal_pointer(function, block);
 }
 

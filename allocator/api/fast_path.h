@@ -46,12 +46,11 @@ HAK_INLINE void hak_free_fast(void *block) {
     }
     /* relaxed: see hak_page_map_get */
     unsigned kind = atomic_load_explicit(&hak_page_map_flat[unit], memory_order_relaxed);
-    uint64_t key = hak_mark_key[kind];
-    if (HAK_UNLIKELY(!hak_begins_block(block, key))) {
+    if (HAK_UNLIKELY(!hak_begins_block(block, kind))) {
         hak_free_slow(block);
         return;
     }
-    uint64_t mark = hak_mark_value(block, key);
+    uint64_t mark = hak_mark_value(block, hak_marks.key[kind]);
     if (HAK_UNLIKELY(*hak_mark_place(block) == mark)) {
         hak_free_slow(block);
         return;

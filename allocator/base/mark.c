@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 
-uint64_t hak_mark_key[HAK_KIND_COUNT];
+struct hak_marks hak_marks;
 
 /* The finalizer of MurmurHash3 (A. Appleby): what the process's canaries are made of must not be
  * read out of a block. */
@@ -21,6 +21,11 @@ void hak_marks_init(void) {
     if (drawn)
         memcpy(words, drawn, sizeof words);
     uint64_t secret = scramble(words[0] + scramble(words[1])) >> 32;
-    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++)
-        hak_mark_key[c] = secret << 32 | (UINT32_MAX / hak_class_size[c] + 1);
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
+        uint32_t size = hak_class_size[c], blocks = (uint32_t)HAK_SLAB_SIZE / size;
+        uint32_t reciprocal = UINT32_MAX / size + 1;
+        uint32_t excess = size * reciprocal; /* modulo 2^32: what rounding up added */
+        hak_marks.key[c] = secret << 32 | reciprocal;
+        hak_marks.bound[c] = excess ? blocks * excess : reciprocal;
+    }
 }

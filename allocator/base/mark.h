@@ -9,23 +9,33 @@
  * that is copied, or left over inside a larger block, is none.
  *
  * A block begins at a multiple of its class's size from its slab's base. The key's lower half is
- * that size's reciprocal, ceil(2^32 / size): a multiple is what times it, modulo 2^32, stays below
- * it (D. Lemire, O. Kaser, N. Kurz, "Faster remainder by direct computation", Software: Practice
- * and Experience 49, 2019; exact here, with 16 bits of offset and 16 of size). */
+ * that size's reciprocal k, 2^32 / size rounded up. Times an offset, modulo 2^32, it gives i * e
+ * for the i-th block, where e, below the size, is what was added by rounding; and k or more for
+ * what is no multiple (D. Lemire, O. Kaser, N. Kurz, "Faster remainder by direct computation",
+ * Software: Practice and Experience 49, 2019; exact here, with 16 bits of offset and 16 of size).
+ * So for the n blocks of a slab it stays below n * e, and for the tail that is left behind them it
+ * doesn't. Where e is 0 there is no tail, and below k will do. */
 #ifndef HAK_MARK_H
 #define HAK_MARK_H
 
 #include "base/config.h"
 
-/* The key of each kind; 0 for those that are no size class. Written once, by hak_marks_init. */
-extern HAK_HIDDEN uint64_t hak_mark_key[HAK_KIND_COUNT];
+/* For each kind the key, and the bound for an offset times its lower half; 0 for those that are no
+ * size class. Written once, by hak_marks_init. */
+struct hak_marks {
+    uint64_t key[HAK_KIND_COUNT];
+    uint32_t bound[HAK_KIND_COUNT];
+};
+extern HAK_HIDDEN struct hak_marks hak_marks;
 
 /* Draws the keys. Called once. */
 void hak_marks_init(void);
 
-/* Whether a block of the key's class may begin at an address of its slab; false for a key of 0. */
-HAK_INLINE bool hak_begins_block(const void *address, uint64_t key) {
-    return (uint32_t)((uintptr_t)address & (HAK_SLAB_SIZE - 1)) * (uint32_t)key < (uint32_t)key;
+/* Whether there is place for a block of a kind at an address of its slab; false for a kind that is
+ * no size class. */
+HAK_INLINE bool hak_begins_block(const void *address, unsigned kind) {
+    uint32_t offset = (uint32_t)((uintptr_t)address & (HAK_SLAB_SIZE - 1));
+    return offset * (uint32_t)hak_marks.key[kind] < hak_marks.bound[kind];
 }
 
 /* Where a block's mark is, and what it is while the block is free. A plain word: whoever holds the
@@ -39,7 +49,7 @@ HAK_INLINE uint64_t hak_mark_value(const void *block, uint64_t key) {
 
 /* Marks a block of a class as free, and takes the mark away. */
 HAK_INLINE void hak_mark(void *block, unsigned class_index) {
-    *hak_mark_place(block) = hak_mark_value(block, hak_mark_key[class_index]);
+    *hak_mark_place(block) = hak_mark_value(block, hak_marks.key[class_index]);
 }
 HAK_INLINE void hak_unmark(void *block) {
     *hak_mark_place(block) = 0;
@@ -54,7 +64,7 @@ HAK_INLINE bool
 #endif
 hak_is_marked(const void *block, unsigned class_index) {
     return *(const volatile uint64_t *)hak_mark_place(block) ==
-           hak_mark_value(block, hak_mark_key[class_index]);
+           hak_mark_value(block, hak_marks.key[class_index]);
 }
 
 #endif

@@ -259,6 +259,8 @@ void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned c
             blocks_came_home(heap, slab, hak_slab_give(slab, block));
             continue;
         }
+        if (HAK_UNLIKELY((uint32_t)((char *)block - slab->base) >= hak_slab_bump(slab)))
+            hak_slab_never_gave(slab, block);
         uintptr_t key = (uintptr_t)block >> HAK_SLAB_SHIFT;
         unsigned place = (unsigned)(key ^ key >> 4) % CHAINS;
         if (chains[place].count && chains[place].slab != key) {

@@ -29,12 +29,8 @@ static const char *unit_of(const void *address) {
     return (const char *)((uintptr_t)address & ~(uintptr_t)(HAK_SLAB_SIZE - 1));
 }
 
-/* The owner writes the bump offset without further ado. */
-#if defined(__SANITIZE_THREAD__)
-__attribute__((no_sanitize("thread")))
-#endif
 bool hak_was_carved(const TinySlabMeta *slab, const void *block) {
-    return ((uintptr_t)block & (HAK_SLAB_SIZE - 1)) < *(const volatile uint32_t *)&slab->bump;
+    return ((uintptr_t)block & (HAK_SLAB_SIZE - 1)) < hak_slab_bump(slab);
 }
 
 /* relaxed, here and below: nothing that is read is acted upon. */

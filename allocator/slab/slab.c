@@ -31,13 +31,13 @@ void hak_slab_check_owner(const TinySlabMeta *slab, const char *where) {
 /* Where blocks are checked: every link leads to a block of the slab that was once carved, and those
  * on the list and those that are out are all that were. At most a slab's blocks: 4,096. */
 HAK_COLD static void validate_list(const TinySlabMeta *slab) {
-    uint32_t carved = slab->bump / slab->block_size;
+    uint32_t carved = hak_slab_bump(slab) / slab->block_size;
     uint32_t used = hak_slab_used(slab);
     uint32_t listed = 0;
     for (const char *block = slab_freelist_load_relaxed(slab); block;
          block = slab_block_next(block)) {
         size_t offset = (size_t)(block - slab->base);
-        if (offset >= slab->bump || offset % slab->block_size)
+        if (offset >= hak_slab_bump(slab) || offset % slab->block_size)
             hak_fatal("hakmem: the free list of slab %p (blocks of %u bytes) leads to %p, which is "
                       "none of its blocks\n",
                       (void *)slab->base, (unsigned long)slab->block_size, (const void *)block);
@@ -66,13 +66,13 @@ void hak_slab_begin(char *base, unsigned class_index) {
     slab_freelist_init(slab);
     slab->base = base;
     slab->next = slab->previous = NULL;
-    slab->bump = 0;
     slab->limit = (uint32_t)(HAK_SLAB_SIZE / size) * size;
     slab->block_size = size;
     slab->exhausted = false;
     slab->taken = slab->drained = 0;
     /* relaxed: the store of the owner word releases them */
     atomic_store_explicit(&slab->last_use, HAK_USED_AS_SLAB, memory_order_relaxed);
+    atomic_store_explicit(&slab->bump, 0, memory_order_relaxed);
     atomic_store_explicit(&slab->used, 0, memory_order_relaxed);
     atomic_store_explicit(&slab->class_index, class_index, memory_order_relaxed);
     /* release: a thread that reads an offer bit and then this word sees the class of this life */
@@ -170,7 +170,7 @@ unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most) {
         const char *head = slab_freelist_load_relaxed(slab);
         if (!head)
             break;
-        if (HAK_UNLIKELY((size_t)(head - slab->base) >= slab->limit))
+        if (HAK_UNLIKELY((size_t)(head - slab->base) >= hak_slab_bump(slab)))
             hak_fatal("hakmem: the free list of slab %p (blocks of %u bytes) leads to %p: "
                       "a block was written to after it was freed\n",
                       (void *)slab->base, (unsigned long)slab->block_size, (const void *)head);
@@ -180,26 +180,24 @@ unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most) {
         slots[most - ++taken] = block;
     }
     /* Only now what was never used: its pages may not be there yet. */
-    while (taken < most && slab->bump < slab->limit) {
-        void *block = slab->base + slab->bump;
+    uint32_t bump = hak_slab_bump(slab);
+    while (taken < most && bump < slab->limit) {
+        void *block = slab->base + bump;
         slots[most - ++taken] = block;
         hak_mark(block, class_index);
-        slab->bump += slab->block_size;
+        bump += slab->block_size;
     }
+    hak_slab_set_bump(slab, bump);
     hak_slab_set_used(slab, hak_slab_used(slab) + taken);
     slab->taken += taken;
     return taken;
 }
 
-#if defined(__SANITIZE_THREAD__)
-__attribute__((no_sanitize("thread"))) /* of the bump offset an old value will do */
-#endif
 bool hak_block_is_out(const TinySlabMeta *slab, const void *address) {
     unsigned class_index = hak_slab_class(slab);
     size_t offset = (uintptr_t)address & (HAK_SLAB_SIZE - 1);
-    return class_index <= HAK_CLASS_MAX && offset < slab->bump &&
-           hak_begins_block(address, hak_mark_key[class_index]) &&
-           !hak_is_marked(address, class_index);
+    return class_index <= HAK_CLASS_MAX && offset < hak_slab_bump(slab) &&
+           hak_begins_block(address, class_index) && !hak_is_marked(address, class_index);
 }
 
 /* ---- the mailbox --------------------------------------------------------------------------- */

@@ -67,18 +67,32 @@ HAK_INLINE unsigned hak_slab_class(const TinySlabMeta *slab) {
     return atomic_load_explicit(&slab->class_index, memory_order_relaxed);
 }
 
+/* Where what was never handed out begins, in bytes from the base. relaxed: the owner alone writes
+ * it, and reads what it wrote itself or, by the claim's acquire, what the last owner did; who holds
+ * a block is ordered after its carving, and so reads no less than its end; to others it is a hint.
+ */
+HAK_INLINE uint32_t hak_slab_bump(const TinySlabMeta *slab) {
+    return atomic_load_explicit(&slab->bump, memory_order_relaxed);
+}
+
+/* By the owner. relaxed: released with the owner word, or with the block. */
+HAK_INLINE void hak_slab_set_bump(TinySlabMeta *slab, uint32_t bump) {
+    hak_slab_check_owner(slab, __func__);
+    atomic_store_explicit(&slab->bump, bump, memory_order_relaxed);
+}
+
 /* Ends the program: it freed a place in the slab at which no block was ever handed out. */
 _Noreturn void hak_slab_never_gave(const TinySlabMeta *slab, const void *block) HAK_COLD;
 
 /* Puts a block of an own slab onto its freelist; returns the blocks that are still out. */
 HAK_INLINE unsigned hak_slab_give(TinySlabMeta *slab, void *block) {
     hak_slab_check_owner(slab, __func__);
-    if (HAK_UNLIKELY((size_t)((char *)block - slab->base) >= slab->bump))
+    if (HAK_UNLIKELY((size_t)((char *)block - slab->base) >= hak_slab_bump(slab)))
         hak_slab_never_gave(slab, block);
     /* The last one that was carved goes back to where it came from: its page may not be there yet,
      * and a link written into it would bring it. */
-    if (slab->base + slab->bump - slab->block_size == (char *)block)
-        slab->bump -= slab->block_size;
+    if (slab->base + hak_slab_bump(slab) - slab->block_size == (char *)block)
+        hak_slab_set_bump(slab, hak_slab_bump(slab) - slab->block_size);
     else
         slab_freelist_push_lockfree(slab, block);
     unsigned used = hak_slab_used(slab) - 1;
@@ -92,7 +106,7 @@ bool hak_block_is_out(const TinySlabMeta *slab, const void *address);
 
 /* True if a block could be taken without draining. By the owner. */
 HAK_INLINE bool hak_slab_has_blocks(const TinySlabMeta *slab) {
-    return slab->bump < slab->limit || slab_freelist_is_nonempty(slab);
+    return hak_slab_bump(slab) < slab->limit || slab_freelist_is_nonempty(slab);
 }
 
 #endif

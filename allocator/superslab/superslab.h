@@ -28,7 +28,7 @@ typedef struct TinySlabMeta {
     char *base;                    /* the slab's first byte */
     struct TinySlabMeta *next;     /* in the owner's list of its slabs with blocks to give out, */
     struct TinySlabMeta *previous; /* or in that of its exhausted ones */
-    uint32_t bump;                 /* bytes from base: what lies beyond was never handed out */
+    _Atomic uint32_t bump;         /* bytes from base: what lies beyond was never handed out */
     uint32_t limit;                /* bytes from base: where the last whole block ends */
     uint32_t block_size;           /* bytes */
     _Atomic uint32_t used;         /* blocks that are out: with the program, in magazines, in

@@ -23,6 +23,21 @@ MISUSES = {
         "char *q = malloc(48); free(q - (size_t)q % 65536 + 48 * 900); malloc_trim(0);",
         "no block was ever handed out there",
     ),
+    "behind_the_last_block_48": (
+        "char *q = malloc(48); q -= (size_t)q % 65536; free(q + 65536 / 48 * 48);", "behind the last block"
+    ),
+    "behind_the_last_block_21824": (
+        "char *q = malloc(21824); q -= (size_t)q % 65536; free(q + 65536 / 21824 * 21824);", "behind the last block"
+    ),
+    "usable_size_behind_the_last_block": (
+        "char *q = malloc(1040); q -= (size_t)q % 65536; malloc_usable_size(q + 65520);", "behind the last block"
+    ),
+    # By another thread: found as soon as it would go home to the slab's owner.
+    "never_handed_out_by_another_thread": (
+        "pthread_t t; char *q = malloc(48); q = q - (size_t)q % 65536 + 48 * 900;"
+        "pthread_create(&t, 0, (void *(*)(void *))free, q); pthread_join(t, 0);",
+        "no block was ever handed out there",
+    ),
     "list_overwritten": (
         "char *b[40000]; for (int i = 0; i < 40000; i++) b[i] = malloc(48);"
         "for (int i = 0; i < 40000; i++) free(b[i]);"
