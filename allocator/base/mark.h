@@ -58,7 +58,7 @@ HAK_INLINE void hak_unmark(void *block) {
 /* Whether a block of a class is free. A block of another thread's may be asked about, too: the
  * answer is then that of some moment. */
 #if defined(__SANITIZE_THREAD__)
-__attribute__((noinline, no_sanitize("thread"))) static bool
+__attribute__((unused, noinline, no_sanitize("thread"))) static bool
 #else
 HAK_INLINE bool
 #endif
