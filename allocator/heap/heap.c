@@ -21,6 +21,7 @@
 /* The first refill of a class takes no more than this, in bytes: a program that has few blocks of a
  * large class shouldn't pay for pages behind others. */
 #define FIRST_REFILL_BYTES 4096u
+#define FIRST_SLOTS_BYTES  16384u /* of blocks in a magazine, before the class is seen to need more */
 #define ALONE_SHARE        8u  /* of the depot, for a thread that is alone */
 #define TICK_EVERY         16u /* slow paths between two looks at the clock */
 
@@ -77,8 +78,11 @@ static uint16_t most_of(unsigned class_index) {
 }
 
 /* A magazine shrinks to no less. */
-static unsigned slots_at_first(const struct hak_heap_class *class) {
+static unsigned slots_at_first(const struct hak_heap_class *class, unsigned class_index) {
     unsigned slots = (unsigned)hak_option(HAK_OPT_MAGAZINE_MIN);
+    unsigned fitting = FIRST_SLOTS_BYTES / hak_class_size[class_index];
+    if (slots > fitting)
+        slots = fitting ? fitting : 1;
     return slots < class->most ? slots : class->most;
 }
 
@@ -131,7 +135,7 @@ struct hak_heap *hak_heap_enter(void) {
         heap->magazines = &hak_thread;
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
         struct hak_heap_class *class = &heap->classes[c];
-        class->capacity = (uint16_t)slots_at_first(class);
+        class->capacity = (uint16_t)slots_at_first(class, c);
         class->refill = first_refill(c, class->capacity);
         class->misses = 0;
         heap->magazines->top[c] = class->bottom;
@@ -374,7 +378,7 @@ static void shrink_idle(struct hak_heap *heap) {
         struct hak_heap_class *class = &heap->classes[c];
         unsigned misses = class->misses;
         class->misses = 0;
-        unsigned least = slots_at_first(class);
+        unsigned least = slots_at_first(class, c);
         if (misses || class->capacity <= least)
             continue;
         unsigned capacity = class->capacity / 2u > least ? class->capacity / 2u : least;
