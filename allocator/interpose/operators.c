@@ -13,6 +13,9 @@
 #include "base/diag.h"
 #include "interpose/calls.h"
 
+#include <dlfcn.h>
+#include <string.h>
+
 #ifndef HAKMEM_WRAP /* else the sanitizer's runtime has them: see interpose.c */
 
 /* What the C++ ABI (Itanium) has for throwing, which every C++ program has, and a C program not. */
@@ -26,22 +29,81 @@ extern const char bad_alloc_type[] FROM_RUNTIME("_ZTISt9bad_alloc");
 extern void *const bad_alloc_table[] FROM_RUNTIME("_ZTVSt9bad_alloc");
 extern void bad_alloc_destroy(void *) FROM_RUNTIME("_ZNSt9bad_allocD1Ev");
 
-_Noreturn static void throw_bad_alloc(size_t size) {
-    if (!allocate_exception || !throw_exception || !bad_alloc_table)
-        hak_fatal("hakmem: operator new: no memory for %u bytes, and no C++ runtime to throw "
-                  "std::bad_alloc\n",
-                  (unsigned long)size);
-    /* An object of that class is a pointer to its functions, which begin at the third entry. */
-    void *const **object = allocate_exception(sizeof *object);
-    *object = &bad_alloc_table[2];
-    throw_exception(object, bad_alloc_type, bad_alloc_destroy);
+/* Weak, for a program linked statically: it has no C++ runtime but its own, and needs no loader. */
+#pragma weak dlsym
+
+/* Those of the program, or of the runtime that came later. */
+struct runtime {
+    new_handler (*get_new_handler)(void);
+    void *(*allocate_exception)(size_t size);
+    void (*throw_exception)(void *object, const void *type, void (*destroy)(void *));
+    const void *type;
+    void *const *table;
+    void (*destroy)(void *);
+};
+
+static bool is_whole(const struct runtime *r) {
+    return r->get_new_handler && r->allocate_exception && r->throw_exception && r->type &&
+           r->table && r->destroy;
+}
+
+/* ISO C has no way to convert void * to a function's address; POSIX says that their bytes agree. */
+static void look_up(void *library, const char *name, void *pointer) {
+    void *found = dlsym(library, name);
+    memcpy(pointer, &found, sizeof found);
+}
+
+/* The runtime of that name if it was loaded. It stays so from now on. dlopen is looked up, too, as
+ * the linker warns of its very name in programs linked statically. */
+static struct runtime runtime_in(const char *name) {
+    struct runtime r = {.table = NULL};
+    void *(*open)(const char *, int) = NULL;
+    look_up(RTLD_DEFAULT, "dlopen", &open);
+    void *library = open ? open(name, RTLD_LAZY | RTLD_NOLOAD) : NULL;
+    if (!library)
+        return r;
+    look_up(library, "_ZSt15get_new_handlerv", &r.get_new_handler);
+    look_up(library, "__cxa_allocate_exception", &r.allocate_exception);
+    look_up(library, "__cxa_throw", &r.throw_exception);
+    look_up(library, "_ZTISt9bad_alloc", &r.type);
+    look_up(library, "_ZTVSt9bad_alloc", &r.table);
+    look_up(library, "_ZNSt9bad_allocD1Ev", &r.destroy);
+    return r;
+}
+
+/* The references above are bound when the program is loaded: they don't see a runtime that a C
+ * program gets with a C++ plug-in, by dlopen. What is found is not kept, as who waits here for
+ * another thread might have the loader's lock, which that one needs. */
+static struct runtime find_runtime(void) {
+    static const char *const names[] = {"libstdc++.so.6", "libc++abi.so.1"};
+    struct runtime r = {get_new_handler, allocate_exception, throw_exception,
+                        bad_alloc_type,  bad_alloc_table,    bad_alloc_destroy};
+    for (unsigned i = 0; i < 2 && dlsym && !is_whole(&r); i++) {
+        struct runtime later = runtime_in(names[i]);
+        if (is_whole(&later))
+            r = later;
+    }
+    return r;
+}
+
+_Noreturn static void throw_bad_alloc(const struct runtime *r, size_t size) {
+    if (r->allocate_exception && r->throw_exception && r->table) {
+        /* An object of that class is a pointer to its functions, which begin at the third entry. */
+        void *const **object = r->allocate_exception(sizeof *object);
+        *object = &r->table[2];
+        r->throw_exception(object, r->type, r->destroy);
+    }
+    hak_fatal("hakmem: operator new: no memory for %u bytes, and no C++ runtime to throw "
+              "std::bad_alloc\n",
+              (unsigned long)size);
 }
 
 HAK_COLD static void *new_failed(size_t alignment, size_t size) {
+    struct runtime r = find_runtime();
     for (;;) {
-        new_handler handler = get_new_handler ? get_new_handler() : NULL;
+        new_handler handler = r.get_new_handler ? r.get_new_handler() : NULL;
         if (!handler)
-            throw_bad_alloc(size);
+            throw_bad_alloc(&r, size);
         handler(); /* makes memory available, throws, or ends the program */
         void *block = hak_aligned_alloc(alignment, size);
         if (block)

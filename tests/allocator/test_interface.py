@@ -307,6 +307,68 @@ def test_cxx_operators_linked_statically(static_library: Path, tmp_path: Path) -
     assert done.stderr == ""
 
 
+PLUGIN = r"""
+#include <cstddef>
+#include <new>
+static int called;
+static void handler() { if (++called == 3) throw 7; }
+extern "C" int fails(void) {
+    int found = 0;
+    try { ::operator new(std::size_t{1} << 60); } catch (const std::bad_alloc &) { found |= 1; }
+    try { ::operator new[](std::size_t{1} << 60, std::align_val_t{64}); } catch (const std::bad_alloc &) { found |= 2; }
+#ifndef WITHOUT_NOTHROW
+    if (!::operator new(std::size_t{1} << 60, std::nothrow))
+#endif
+        found |= 4;
+    std::set_new_handler(handler);
+    try { ::operator new(std::size_t{1} << 60); } catch (int thrown) { if (thrown == 7 && called == 3) found |= 8; }
+    return found;
+}
+"""
+
+
+@pytest.mark.parametrize("runtime", ["libstdc++", "libc++abi"])
+def test_new_throws_in_a_plug_in_that_brought_the_cxx_runtime(runtime: str, libhakmem: Path, tmp_path: Path) -> None:
+    """The program is in C, and had no C++ runtime when it was loaded."""
+    flags = []
+    if runtime == "libc++abi":
+        library = subprocess.run(["gcc", "-print-file-name=libc++abi.so.1"], capture_output=True, text=True).stdout.strip()
+        if not os.path.isabs(library):
+            pytest.skip("libc++abi.so.1 is not installed")
+        flags = ["-DWITHOUT_NOTHROW", "-nodefaultlibs", library, "-lgcc_s", "-lc"]
+    built("g++", PLUGIN, tmp_path / "plugin.so", "-std=c++17", "-w", "-O0", "-shared", "-fPIC", *flags)
+    program = built("gcc", """
+    #include <dlfcn.h>
+    int main(int argc, char **argv) {
+        void *plugin = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
+        return argc == 2 && plugin ? ((int (*)(void))dlsym(plugin, "fails"))() : 99;
+    }
+    """, tmp_path / "host", "-w", "-ldl")
+    done = run(program, str(tmp_path / "plugin.so"), LD_PRELOAD=str(libhakmem))
+    assert (done.returncode, done.stderr) == (15, "")
+
+
+def test_new_without_any_cxx_runtime_says_so(libhakmem: Path, tmp_path: Path) -> None:
+    source = "#include <stddef.h>\nvoid *_Znwm(size_t);\nint main(void) { return !_Znwm((size_t)1 << 60); }"
+    program = built("gcc", source, tmp_path / "plain", str(libhakmem.resolve()),
+                    f"-Wl,-rpath,{libhakmem.resolve().parent}")
+    done = run(program)
+    assert done.returncode == -6 and "no C++ runtime to throw std::bad_alloc" in done.stderr
+
+
+@pytest.mark.parametrize("language", ["gcc", "g++"])
+def test_a_static_link_has_no_warnings(language: str, static_library: Path, tmp_path: Path) -> None:
+    """That of dlopen in a static program above all; and C++'s own runtime is there to throw."""
+    source = {
+        "gcc": "#include <stdlib.h>\nint main(void) { free(malloc(1)); return 0; }",
+        "g++": """#include <new>
+               int main() { try { ::operator new(1ul << 60); } catch (const std::bad_alloc &) { return 0; } return 1; }""",
+    }[language]
+    program = built(language, source, tmp_path / "static", "-O0", "-w", str(static_library), "-static", "-pthread",
+                    "-Wl,--fatal-warnings")
+    assert run(program).returncode == 0
+
+
 def test_a_c_program_needs_no_cxx_runtime(libhakmem: Path) -> None:
     needed = subprocess.run(["readelf", "-d", str(libhakmem)], capture_output=True, text=True, check=True).stdout
     assert re.findall(r"NEEDED.*\[(.*)\]", needed) == ["libc.so.6"]
