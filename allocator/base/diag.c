@@ -112,30 +112,41 @@ bool hak_write_end(struct hak_writer *writer) {
 
 /* Standard error's copy, and which file that was. Written once, before there are threads. */
 static struct {
-    int fd;
+    bool asked, there; /* to keep it; and it was open then */
+    int fd;            /* -1: no copy could be had */
     dev_t device;
     ino_t inode;
-} kept_stderr = {.fd = STDERR_FILENO};
+} kept_stderr;
 
 void hak_message_keep_stderr(void) {
     int kept = errno;
-    int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 100);
     struct stat file;
-    if (fd >= 0 && fstat(fd, &file) == 0) {
-        kept_stderr.fd = fd;
+    kept_stderr.asked = true;
+    kept_stderr.there = fstat(STDERR_FILENO, &file) == 0;
+    if (kept_stderr.there) {
         kept_stderr.device = file.st_dev;
         kept_stderr.inode = file.st_ino;
+        kept_stderr.fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 100);
     }
     errno = kept;
 }
 
-int hak_message_fd(void) {
+static bool is_kept_file(int fd) {
     struct stat file;
+    return fd >= 0 && fstat(fd, &file) == 0 && file.st_dev == kept_stderr.device &&
+           file.st_ino == kept_stderr.inode;
+}
+
+/* A program that closes every descriptor, or was started without this one, may have a file of its
+ * own there by now. */
+int hak_message_fd(void) {
+    if (!kept_stderr.asked)
+        return STDERR_FILENO;
     int kept = errno;
-    int fd = kept_stderr.fd;
-    /* A program that closes every descriptor may have something else there by now. */
-    if (fd != STDERR_FILENO && (fstat(fd, &file) != 0 || file.st_dev != kept_stderr.device ||
-                                file.st_ino != kept_stderr.inode))
+    int fd = -1;
+    if (kept_stderr.there && is_kept_file(kept_stderr.fd))
+        fd = kept_stderr.fd;
+    else if (kept_stderr.there && is_kept_file(STDERR_FILENO))
         fd = STDERR_FILENO;
     errno = kept;
     return fd;

@@ -10,10 +10,11 @@
 void hak_message(const char *format, ...);
 
 /* Lets messages reach standard error after the program closed it, as many do before the last
- * functions of atexit run. Once, at start-up. */
+ * functions of atexit run, and no other file that has its number by then. Once, at start-up. */
 void hak_message_keep_stderr(void);
 
-/* Where messages go: standard error, or what it was when it was kept. Async-signal-safe. */
+/* Where messages go: standard error, or what it was when it was kept; -1 if it was closed then, or
+ * can't be reached any more. Async-signal-safe; errno is kept. */
 int hak_message_fd(void);
 
 /* A longer text that is put together in a buffer of the caller's, and written whenever that is

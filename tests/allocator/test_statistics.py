@@ -203,6 +203,22 @@ def test_a_descriptor_of_the_programs_own_is_not_written_to(libhakmem: Path, tmp
     assert one_report(done.stderr)["program"] == "closes"
 
 
+@pytest.mark.parametrize(
+    ("redirection", "closing"),
+    [("2>&-", ""), ("", 'for (int i = 0; i < 1024; i++) close(i); open("/dev/null", O_RDWR); open("/dev/null", O_RDWR);')],
+    ids=["started without", "all closed"],
+)
+def test_a_file_of_the_programs_own_may_be_descriptor_two(
+    redirection: str, closing: str, libhakmem: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    body = f'{closing} p = malloc(600); return open("{data}", O_RDWR | O_CREAT, 0600) != 2 || write(2, "mine", 4) != 4;'
+    command = f'exec "$0" {redirection}'
+    done = run(["sh", "-c", command, str(program(tmp_path / "closes", body))], libhakmem, HAKMEM_STATS="json")
+    assert done.returncode == 0
+    assert data.read_bytes() == b"mine"
+
+
 # ---- into a file -------------------------------------------------------------------------------------
 
 
