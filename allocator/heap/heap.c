@@ -220,6 +220,15 @@ static void fork_release(void) {
     hak_unlock(&heaps_lock);
 }
 
+/* The thread that forked is the only one, with ids of its own. */
+static void fork_child(void) {
+    fork_release();
+    struct hak_heap *heap = hak_heap_self();
+    atomic_store_explicit(&heaps_in_use, heap ? 1 : 0, memory_order_relaxed); /* relaxed: a hint */
+    if (heap)
+        hak_trace_forked(&heap->trace);
+}
+
 bool hak_instrumented;
 
 enum { NOT_BEGUN, BEGUN, READY };
@@ -245,7 +254,7 @@ HAK_COLD static void init_slow(void) {
     /* release: pairs with the acquire of hak_init */
     atomic_store_explicit(&init_state, READY, memory_order_release);
     /* It may allocate. */
-    pthread_atfork(fork_prepare, fork_release, fork_release);
+    pthread_atfork(fork_prepare, fork_release, fork_child);
     errno = kept;
 }
 

@@ -20,10 +20,15 @@ static void give_signal_stack(struct hak_trace *trace) {
 }
 
 /* relaxed, here and below: the ids are for messages only */
-void hak_trace_enter(struct hak_trace *trace) {
-    int kept = errno;
+static void note_ids(struct hak_trace *trace) {
     atomic_store_explicit(&trace->process, (int)getpid(), memory_order_relaxed);
     atomic_store_explicit(&trace->thread, (int)syscall(SYS_gettid), memory_order_relaxed);
+}
+
+/* relaxed: as above */
+void hak_trace_enter(struct hak_trace *trace) {
+    int kept = errno;
+    note_ids(trace);
     if (!trace->events)
         trace->events = hak_os_meta(sizeof *trace->events, HAK_CACHE_LINE);
     if (trace->events)
@@ -43,4 +48,10 @@ void hak_trace_leave(struct hak_trace *trace) {
     if (trace->signal_stack && sigaltstack(NULL, &now) == 0 && now.ss_sp == trace->signal_stack)
         sigaltstack(&none, NULL);
     errno = kept;
+}
+
+/* relaxed: as above */
+void hak_trace_forked(struct hak_trace *trace) {
+    if (atomic_load_explicit(&trace->process, memory_order_relaxed))
+        note_ids(trace);
 }

@@ -18,4 +18,7 @@ struct hak_trace {
 void hak_trace_enter(struct hak_trace *trace);
 void hak_trace_leave(struct hak_trace *trace);
 
+/* The calling thread, which uses the heap, is that of a new process; nothing where none is kept. */
+void hak_trace_forked(struct hak_trace *trace);
+
 #endif

@@ -409,6 +409,48 @@ static void the_last_events_are_kept(void **state) {
     }
 }
 
+/* The thread that forked goes on, under other ids, and alone. */
+static void *wait_with_a_heap(void *argument) {
+    hak_free(hak_malloc(1));
+    pthread_barrier_wait(argument);
+    pthread_barrier_wait(argument);
+    return NULL;
+}
+static void in_a_child_of_fork(void **state) {
+    (void)state;
+    pthread_barrier_t both;
+    assert_int_equal(pthread_barrier_init(&both, NULL, 2), 0);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, wait_with_a_heap, &both), 0);
+    pthread_barrier_wait(&both);
+    char *blocks[1000]; /* the first ones may be of slabs that others owned */
+    unsigned count = 0;
+    do
+        assert_non_null(blocks[count] = hak_malloc(1000));
+    while (hak_describe(blocks[count]).owner != hak_heap_self() && ++count < 1000);
+    assert_true(count < 1000);
+    char *block = blocks[count];
+    struct hak_trace *trace = &hak_heap_self()->trace;
+    hak_trace_enter(trace);
+    assert_int_equal(hak_describe(block).owner_thread, getpid());
+    unsigned before = hak_heaps_in_use();
+    assert_true(before >= 2);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child)
+        _exit(hak_describe(block).owner_thread != getpid() ? 3 : hak_heaps_in_use() != 1 ? 4 : 0);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(hak_heaps_in_use(), before);
+    pthread_barrier_wait(&both);
+    pthread_join(thread, NULL);
+    pthread_barrier_destroy(&both);
+    hak_trace_leave(trace);
+    for (unsigned i = 0; i <= count; i++)
+        hak_free(blocks[i]);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(small_blocks_and_their_owners),
     cmocka_unit_test(the_rest_of_a_slab),
@@ -424,5 +466,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(wrong_pointers_are_named),
     cmocka_unit_test(mappings_have_names),
     cmocka_unit_test(the_last_events_are_kept),
+    cmocka_unit_test(in_a_child_of_fork),
 };
 CHECK_MAIN(tests)
