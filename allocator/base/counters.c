@@ -130,7 +130,7 @@ const char *hak_counter_text(enum hak_counter counter) {
 }
 
 enum hak_counter hak_counter_named(const char *name) {
-    unsigned i = 0;
+    unsigned i = name ? 0 : HAK_COUNTER_COUNT;
     while (i < HAK_COUNTER_COUNT && strcmp(hak_counter_name((enum hak_counter)i).text, name) != 0)
         i++;
     return (enum hak_counter)i;

@@ -129,7 +129,7 @@ void hak_gauge_shrink(enum hak_gauge gauge, size_t bytes);
 uint64_t hak_gauge(enum hak_gauge gauge);
 uint64_t hak_gauge_peak(enum hak_gauge gauge);
 
-/* The counter of a name as the table prints it, or HAK_COUNTER_COUNT. */
+/* The counter of a name as the table prints it, or HAK_COUNTER_COUNT, also for NULL. */
 enum hak_counter hak_counter_named(const char *name);
 
 /* The name of a counter as the table prints it, and what it counts. */

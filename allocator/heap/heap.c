@@ -460,10 +460,12 @@ HAK_NOINLINE static void tick_slow(struct hak_heap *heap) {
     static _Atomic uint64_t due; /* ms */
     uint64_t now = hak_os_now_ms();
     uint64_t old = atomic_load_explicit(&due, memory_order_relaxed);
-    /* relaxed: which thread does the work is all that is decided here */
-    if (now < old ||
-        !atomic_compare_exchange_strong_explicit(&due, &old, now + (uint64_t)delay / 4 + 1,
-                                                 memory_order_relaxed, memory_order_relaxed))
+    uint64_t next = now + (uint64_t)delay / 4 + 1;
+    /* What is due later than that was so by a delay that the program has made shorter since.
+     * relaxed: which thread does the work is all that is decided here */
+    if ((now < old && old <= next) ||
+        !atomic_compare_exchange_strong_explicit(&due, &old, next, memory_order_relaxed,
+                                                 memory_order_relaxed))
         return;
     if (!old)
         return; /* the first tick of all begins the first interval */

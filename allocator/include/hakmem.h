@@ -142,7 +142,7 @@ HAKMEM_API int hak_stats_read_class(unsigned kind, struct hak_class_stats *stats
 /* Reads one of the counters of rare events that HAKMEM_STATS=1 prints, by its name there, for
  * example "claims", "claims_failed", "drains", "drained_blocks" or "adopted": events since the
  * program began, in all threads, exact when no other thread is inside the allocator; counted
- * always. Returns 0, or ENOENT for an unknown name, and *value is left alone then. */
+ * always. Returns 0, or ENOENT for an unknown name or NULL, and *value is left alone then. */
 HAKMEM_API int hak_stats_get(const char *name, uint64_t *value);
 
 /* Writes all statistics to a file descriptor, as a table, or with `json` as one JSON object on one

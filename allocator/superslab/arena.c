@@ -13,6 +13,7 @@ static bool reserve_piece(void) {
     if (limit != SIZE_MAX && wanted > limit / 32)
         wanted = limit / 32;
     wanted &= ~(HAK_SUPERSLAB_SIZE - 1);
+    bool failed = refused;
     for (; !refused && wanted >= 4 * HAK_SUPERSLAB_SIZE;
          wanted = (wanted / 2) & ~(HAK_SUPERSLAB_SIZE - 1)) {
         char *piece = hak_os_reserve(wanted, HAK_SUPERSLAB_SIZE);
@@ -23,8 +24,9 @@ static bool reserve_piece(void) {
             end = piece + wanted;
             return true;
         }
+        failed = true;
     }
-    refused = true;
+    refused = failed; /* not where none was asked for: the option may change */
     return false;
 }
 

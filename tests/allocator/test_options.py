@@ -39,11 +39,11 @@ def options(libhakmem: Path) -> list[Option]:
 
 def compiled(path: Path, body: str, libhakmem: Path) -> Path:
     path.with_suffix(".c").write_text(
-        "#include <errno.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <hakmem.h>\n"
+        "#include <errno.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <unistd.h>\n#include <hakmem.h>\n"
         f"int main(void) {{\n{body}\nreturn 0;\n}}\n"
     )
     subprocess.run(
-        ["gcc", "-std=c11", "-Wall", "-Werror", f"-I{ROOT}/allocator/include", f"{path}.c", "-o", str(path),
+        ["gcc", "-std=c11", "-D_GNU_SOURCE", "-fno-builtin", "-Wall", "-Werror", f"-I{ROOT}/allocator/include", f"{path}.c", "-o", str(path),
          str(libhakmem.resolve()), f"-Wl,-rpath,{libhakmem.resolve().parent}"],
         check=True,
     )
@@ -161,6 +161,42 @@ def test_options_of_a_running_program(libhakmem: Path, tmp_path: Path) -> None:
     if (hak_option_get("HAKMEM_DEPOT", 0) != EINVAL) return 35;
     """, libhakmem)
     done = subprocess.run([str(program)], env=dict(os.environ, HAKMEM_PURGE_DELAY="150"), capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_shorter_purge_delay_counts_at_once(libhakmem: Path, tmp_path: Path) -> None:
+    program = compiled(tmp_path / "shorter", r"""
+    static char *blocks[4000];
+    uint64_t purged = 0;
+    for (int round = 0; round < 400 && !purged; round++) { /* of 5 ms and more */
+        for (int i = 0; i < 4000; i++)
+            blocks[i] = malloc(2000);
+        for (int i = 0; i < 4000; i++)
+            free(blocks[i]);
+        if (round == 3 && hak_option_set("HAKMEM_PURGE_DELAY", 10)) return 1;
+        usleep(5000);
+        if (hak_stats_get("purged_slabs", &purged)) return 2;
+        if (round < 3 && purged) return 3;
+    }
+    return purged ? 0 : 4;
+    """, libhakmem)
+    done = subprocess.run([str(program)], env=dict(os.environ, HAKMEM_PURGE_DELAY="3600000"), capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_an_arena_may_be_asked_for_later(libhakmem: Path, tmp_path: Path) -> None:
+    program = compiled(tmp_path / "arena", r"""
+    uint64_t before = 0, after = 0, none = 77;
+    for (int i = 0; i < 20; i++)
+        if (!malloc(1000000)) return 1;
+    if (hak_stats_get("arena_single", &before) || before < 5) return 2;
+    if (hak_option_set("HAKMEM_ARENA_RESERVE", 64)) return 3;
+    for (int i = 0; i < 20; i++)
+        if (!malloc(1000000)) return 4;
+    if (hak_stats_get("arena_single", &after) || after != before) return 5;
+    if (hak_stats_get(NULL, &none) != ENOENT || none != 77) return 6;
+    """, libhakmem)
+    done = subprocess.run([str(program)], env=dict(os.environ, HAKMEM_ARENA_RESERVE="0"), capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
