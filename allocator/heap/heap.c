@@ -223,6 +223,7 @@ static void fork_release(void) {
 /* The thread that forked is the only one, with ids of its own. */
 static void fork_child(void) {
     fork_release();
+    hak_pool_fork_child();
     struct hak_heap *heap = hak_heap_self();
     atomic_store_explicit(&heaps_in_use, heap ? 1 : 0, memory_order_relaxed); /* relaxed: a hint */
     if (heap)

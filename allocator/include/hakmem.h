@@ -179,7 +179,11 @@ typedef int hak_walk_function(void *block, size_t usable_size, void *argument);
  * during the walk may be visited or not, one that is resized also twice, and one that is visited
  * may be gone before `visit` looks at it; all others are visited once all the same. Takes no lock,
  * and keeps no other thread waiting. Blocks may lie in pages that the program has protected from
- * being read, but no page may become so during the walk. Costs 10 to 100 ns for each block. */
+ * being read, but no page may become so during the walk. Costs 10 to 100 ns for each block.
+ *
+ * Where address space is short, a large request that only that of freed small blocks could serve
+ * fails while a walk goes on. If `visit` leaves by longjmp or an exception, or ends its thread,
+ * such requests fail from then on; nothing else comes of it. */
 HAKMEM_API int hak_walk(hak_walk_function *visit, void *argument);
 
 #ifdef __cplusplus

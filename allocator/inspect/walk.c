@@ -31,6 +31,9 @@ static bool can_read(struct walk *walk, const void *word) {
 static bool is_live(struct walk *walk, char *block, unsigned class_index, size_t *usable) {
     size_t size = hak_class_size[class_index];
     *usable = size;
+    /* Where there is no slab any more, there is nothing to look at. */
+    if (hak_page_map_get(block) != class_index)
+        return false;
     /* A free block's mark can be read: the allocator wrote it. */
     if (!can_read(walk, hak_mark_place(block)))
         return true;
@@ -39,8 +42,7 @@ static bool is_live(struct walk *walk, char *block, unsigned class_index, size_t
     if (hak_guarding() && can_read(walk, block + size - 16) &&
         !hak_guard_look(block, class_index, usable))
         return false;
-    /* Looked at last: a slab that was given back meanwhile may have lost its pages, marks and all.
-     */
+    /* And again: a slab that was given back meanwhile may have lost its pages, marks and all. */
     return hak_page_map_get(block) == class_index;
 }
 
@@ -81,11 +83,10 @@ static int walk_superslab(struct walk *walk, struct hak_superslab *ss) {
     return 0;
 }
 
-int hak_walk(hak_walk_function *visit, void *argument) {
-    struct walk walk = {.visit = visit, .argument = argument};
+static int walk_all(struct walk *walk) {
     uint32_t superslabs = hak_pool_superslabs();
     for (uint32_t id = 0; id < superslabs; id++) {
-        int end = walk_superslab(&walk, hak_pool_superslab(id));
+        int end = walk_superslab(walk, hak_pool_superslab(id));
         if (end)
             return end;
     }
@@ -93,9 +94,17 @@ int hak_walk(hak_walk_function *visit, void *argument) {
     struct hak_huge huge;
     while (hak_huge_next(&cursor, &huge)) {
         size_t before = (size_t)(huge.block - huge.mapping);
-        int end = huge.live ? visit(huge.block, huge.size - before, argument) : 0;
+        int end = huge.live ? walk->visit(huge.block, huge.size - before, walk->argument) : 0;
         if (end)
             return end;
     }
     return 0;
+}
+
+int hak_walk(hak_walk_function *visit, void *argument) {
+    struct walk walk = {.visit = visit, .argument = argument};
+    hak_pool_hold(); /* marks are looked at in slabs that others may give back meanwhile */
+    int end = walk_all(&walk);
+    hak_pool_let_go();
+    return end;
 }

@@ -248,6 +248,12 @@ size_t hak_pool_release(void) {
         if (!atomic_compare_exchange_strong_explicit(&ss->free, &free, 0, memory_order_acquire,
                                                      memory_order_relaxed))
             continue;
+        if (hak_pool_is_held()) {
+            /* release: as in hak_pool_give */
+            atomic_fetch_or_explicit(&ss->free, ALL_FREE, memory_order_release);
+            file(ss);
+            break;
+        }
         atomic_store_explicit(&ss->dirty, 0, memory_order_relaxed);
         file(ss);
         hak_os_unmap(body_of(ss), BODY_SIZE);

@@ -120,6 +120,13 @@ size_t hak_pool_purge(uint64_t now, uint64_t delay, unsigned most);
  * nothing else has come there by then. Returns the bytes. */
 size_t hak_pool_release(void);
 
+/* Between the first two no SuperSlab is released, whichever thread asks for it: what the page map
+ * calls a slab after hak_pool_hold stays mapped. Any thread, more than once too; keeps nobody
+ * waiting. The third is asked by who has taken a SuperSlab's slabs, and would release it. */
+void hak_pool_hold(void);
+void hak_pool_let_go(void);
+bool hak_pool_is_held(void);
+
 /* SuperSlabs that exist. */
 uint32_t hak_pool_superslabs(void);
 
@@ -131,5 +138,7 @@ bool hak_pool_is_filed(uint32_t id);
 
 void hak_pool_fork_prepare(void);
 void hak_pool_fork_release(void);
+/* In the child: the other threads' holds are gone with them. */
+void hak_pool_fork_child(void);
 
 #endif

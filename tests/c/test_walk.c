@@ -2,6 +2,7 @@
 #include "check.h"
 #include "hakmem.h"
 #include "heap/heap.h"
+#include "superslab/superslab.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -237,6 +238,75 @@ static void visitors_may_free_and_allocate(void **state) {
     free_set(after);
 }
 
+/* The first block of its size that is visited ends them all, and has what is empty then given back
+ * to the system, as far as that can be done. */
+struct flood {
+    void *blocks[20000];
+    int visits;
+};
+static int end_flood(void *block, size_t size, void *argument) {
+    struct flood *flood = argument;
+    (void)block;
+    if (size < 2000 || size > 3000 || flood->visits++)
+        return 0;
+    for (size_t i = 0; i < sizeof flood->blocks / sizeof *flood->blocks; i++)
+        hak_free(flood->blocks[i]);
+    assert_null(hak_malloc((size_t)1 << 46));
+    return 0;
+}
+static void what_is_given_back_meanwhile_stays_mapped(void **state) {
+    (void)state;
+    static struct flood flood;
+    for (size_t i = 0; i < sizeof flood.blocks / sizeof *flood.blocks; i++)
+        assert_non_null(flood.blocks[i] = hak_malloc(2000));
+    uint32_t superslabs = hak_pool_superslabs();
+    assert_int_equal(hak_walk(end_flood, &flood), 0);
+    assert_int_equal(flood.visits, 1);
+    assert_int_equal(hak_pool_superslabs(), superslabs);
+    assert_true(hak_pool_release() > (size_t)10 << 20); /* now it may be */
+}
+
+/* A walk in another thread ends with a fork, in the child; its own goes on. */
+static int fork_within(void *block, size_t size, void *argument) {
+    (void)block, (void)size;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child)
+        return 99;
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    *(int *)argument = status;
+    return 1;
+}
+static void *hold_for_ever(void *argument) {
+    hak_pool_hold();
+    pthread_barrier_wait(argument);
+    pthread_barrier_wait(argument);
+    hak_pool_let_go();
+    return NULL;
+}
+static void a_child_knows_its_own_walks_alone(void **state) {
+    (void)state;
+    pthread_barrier_t both;
+    assert_int_equal(pthread_barrier_init(&both, NULL, 2), 0);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, hold_for_ever, &both), 0);
+    pthread_barrier_wait(&both);
+    void *kept = hak_malloc(1); /* something to visit */
+    int status = -1;
+    int end = hak_walk(fork_within, &status);
+    if (end == 99)
+        _exit(hak_pool_is_held() ? 4 : 0);
+    assert_int_equal(end, 1);
+    assert_int_equal(status, 0);
+    assert_true(hak_pool_is_held());
+    hak_free(kept);
+    pthread_barrier_wait(&both);
+    pthread_join(thread, NULL);
+    assert_false(hak_pool_is_held());
+    pthread_barrier_destroy(&both);
+}
+
 /* Some programs turn pages of aligned blocks into guard pages. */
 static void pages_may_be_unreadable(void **state) {
     (void)state;
@@ -340,6 +410,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(is_exact_at_rest),
     cmocka_unit_test(ends_where_it_is_told_to),
     cmocka_unit_test(visitors_may_free_and_allocate),
+    cmocka_unit_test(what_is_given_back_meanwhile_stays_mapped),
+    cmocka_unit_test(a_child_knows_its_own_walks_alone),
     cmocka_unit_test(pages_may_be_unreadable),
     cmocka_unit_test(what_stays_is_visited_once_while_others_work),
     cmocka_unit_test(works_in_a_child_of_a_busy_process),
