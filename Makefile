@@ -174,8 +174,9 @@ $(OUT)/obj/tests/%.o: tests/%.c $(OUT)/flags Makefile
 # symbol version: a program asks for malloc@GLIBC_x, which the loader finds under an unversioned
 # name but not under a version of ours, so that a preloaded library with one would serve nobody.
 # Programs that link with the library look for the soname, and find it beside it.
+# nodelete: dlclose may not unmap what every thread calls when it ends, and what blocks are freed by.
 $(OUT)/libhakmem.so: $(ALLOC_OBJ)
-	$(CC) -shared -pthread -Wl,-soname,$(SONAME) -Wl,-z,relro,-z,now $(ALLOC_LINK_$(VARIANT)) $(LDFLAGS) $^ -o $@
+	$(CC) -shared -pthread -Wl,-soname,$(SONAME) -Wl,-z,relro,-z,now,-z,nodelete $(ALLOC_LINK_$(VARIANT)) $(LDFLAGS) $^ -o $@
 	@ln -sf libhakmem.so $(@D)/$(SONAME)
 ALLOC_LINK_tsan := -fsanitize=thread
 $(OUT)/libhakmem.a: $(ALLOC_OBJ)

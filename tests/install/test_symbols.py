@@ -76,3 +76,26 @@ def test_the_archive_hides_the_same(installed: Installed, name: str) -> None:
             visible.add(words[7])
     assert name in visible
     assert visible == declared() | INTERPOSED | OPERATORS
+
+
+def test_threads_may_end_after_the_library_was_closed(installed: Installed, tmp_path: Path) -> None:
+    source = tmp_path / "close.c"
+    source.write_text(r"""
+    #include <dlfcn.h>
+    #include <pthread.h>
+    static void *library;
+    static void *work(void *unused) {
+        void *(*allocate)(unsigned long) = (void *(*)(unsigned long))dlsym(library, "hak_malloc");
+        return unused || !allocate(100) || dlclose(library) ? (void *)work : 0;
+    }
+    int main(int count, char **names) {
+        pthread_t thread;
+        void *end = main;
+        if (count < 2 || !(library = dlopen(names[1], RTLD_NOW | RTLD_LOCAL))) return 1;
+        if (pthread_create(&thread, 0, work, 0) || pthread_join(thread, &end)) return 2;
+        return end ? 3 : 0;
+    }
+    """)
+    program = source.with_suffix("")
+    subprocess.run(["gcc", "-std=c11", "-Wall", "-pthread", str(source), "-o", str(program), "-ldl"], check=True)
+    assert subprocess.run([str(program), str(installed.library)]).returncode == 0
