@@ -7,6 +7,9 @@
  * before, the program ends by the same signal as without the log, core dump and exit status
  * included. A signal that is ignored stays ignored, without a log.
  *
+ * A thread gets its signal stack with its first allocation: where one that never allocated runs out
+ * of stack, the system ends the program without a log.
+ *
  * A handler that was there before and runs on the signal stack has HAK_SIGNAL_STACK bytes, unless
  * the program gave the thread a stack of its own. */
 #ifndef HAK_CRASH_LOG_H
