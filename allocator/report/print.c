@@ -68,14 +68,13 @@ static void put_sums(struct hak_writer *w, const struct hak_stats *all) {
     put_row(w, "unused", all->unused, NULL, "free between the blocks of slabs in use");
 }
 
-static void put_classes(struct hak_writer *w) {
-    struct hak_gathered found;
-    hak_gather(&found);
+static void put_classes(struct hak_writer *w, struct hak_gathered *room) {
+    hak_gather(room);
     hak_write(w, "  block      requests         frees          live    live bytes   lost"
                  "    slab bytes   full\n");
     for (unsigned row = 0; row < HAK_COUNTED_KINDS; row++) {
         struct hak_class_stats one;
-        hak_report_class(row, &found, &one);
+        hak_report_class(row, room, &one);
         if (!one.requests && !one.slabs)
             continue;
         if (one.size)
@@ -91,14 +90,14 @@ static void put_classes(struct hak_writer *w) {
     hak_write(w, "  lost: inside blocks, of what requests got; full: of the slabs, what is out\n");
 }
 
-void hak_report_table(struct hak_writer *w, const char *when) {
+void hak_report_table(struct hak_writer *w, const char *when, struct hak_gathered *room) {
     struct hak_stats all;
-    hak_stats_read(&all, sizeof all);
+    hak_report_sums(&all, room);
     hak_write(w, "hakmem: statistics of process %d (%s) %s\n", (long)getpid(), program_name().text,
               when);
     put_sums(w, &all);
     if (all.counting)
-        put_classes(w);
+        put_classes(w, room);
     else
         hak_write(w, "  HAKMEM_STATS=1 counts every block, and shows the size classes\n");
     hak_write(w, "hakmem: counters %s\n", when);
@@ -120,9 +119,9 @@ static void put_class_json(struct hak_writer *w, unsigned kind, const struct hak
               U(one->unused));
 }
 
-void hak_report_json(struct hak_writer *w, const char *when) {
+void hak_report_json(struct hak_writer *w, const char *when, struct hak_gathered *room) {
     struct hak_stats all;
-    hak_stats_read(&all, sizeof all);
+    hak_report_sums(&all, room);
     hak_write(w, "{\"hakmem\":\"%s\",\"process\":%d,\"program\":\"%s\",\"when\":\"%s\"",
               HAKMEM_VERSION, (long)getpid(), program_name().text, when);
     const struct {
@@ -139,13 +138,12 @@ void hak_report_json(struct hak_writer *w, const char *when) {
     hak_write(w, ",\"counting\":%s", all.counting ? "true" : "false");
     for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
         hak_write(w, ",\"%s\":%u", sums[i].name, U(sums[i].value));
-    struct hak_gathered found;
-    hak_gather(&found);
+    hak_gather(room);
     const char *between = "";
     hak_write(w, ",\"classes\":[");
     for (unsigned row = 0; row < HAK_COUNTED_KINDS; row++) {
         struct hak_class_stats one;
-        hak_report_class(row, &found, &one);
+        hak_report_class(row, room, &one);
         if (!one.requests && !one.slabs)
             continue;
         hak_write(w, "%s", between);
@@ -160,11 +158,12 @@ void hak_report_json(struct hak_writer *w, const char *when) {
 }
 
 int hak_stats_print(int fd, int json) {
-    char buffer[2048];
+    struct hak_gathered room;
+    char buffer[1024];
     struct hak_writer w = {.fd = fd, .size = sizeof buffer, .text = buffer};
     if (json)
-        hak_report_json(&w, "now");
+        hak_report_json(&w, "now", &room);
     else
-        hak_report_table(&w, "now");
+        hak_report_table(&w, "now", &room);
     return hak_write_end(&w) ? 0 : EIO;
 }

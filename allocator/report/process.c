@@ -30,7 +30,7 @@ struct hak_process hak_process_read(void) {
     int kept = errno;
     int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
     struct line line = {.used = 0};
-    char piece[512];
+    char piece[256];
     ssize_t got;
     while (fd >= 0 && (got = read(fd, piece, sizeof piece)) > 0) {
         for (ssize_t i = 0; i < got; i++) {

@@ -9,9 +9,13 @@
 /* Does what options ask for at the program's start, even of one that never allocates. */
 void hak_report_start(void);
 
-/* Writes the statistics of this moment, which `when` names. Async-signal-safe. */
-void hak_report_table(struct hak_writer *writer, const char *when);
-void hak_report_json(struct hak_writer *writer, const char *when);
+/* Writes the statistics of this moment, which `when` names. Async-signal-safe; `room` is the
+ * caller's, as the stack of a signal handler may be too small for it. */
+void hak_report_table(struct hak_writer *writer, const char *when, struct hak_gathered *room);
+void hak_report_json(struct hak_writer *writer, const char *when, struct hak_gathered *room);
+
+/* hak_stats_read, with such a room. */
+void hak_report_sums(struct hak_stats *all, struct hak_gathered *room);
 
 /* The statistics of a row of hak_gathered.kinds. */
 void hak_report_class(unsigned row, const struct hak_gathered *found, struct hak_class_stats *one);

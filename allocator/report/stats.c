@@ -76,18 +76,17 @@ static void add_large(struct hak_stats *all, const struct hak_gathered *found, u
         all->counting ? less(counts.bytes_out, counts.bytes_home) : found->kinds[row].bytes;
 }
 
-static void fill_in(struct hak_stats *all) {
-    struct hak_gathered found;
-    hak_gather(&found);
+void hak_report_sums(struct hak_stats *all, struct hak_gathered *room) {
+    hak_gather(room);
     *all = (struct hak_stats){.counting = is_counting()};
     for (unsigned row = 0; row < HAK_COUNTED_KINDS; row++) {
         struct hak_kind_counts counts = hak_counted(kind_of_row(row));
         all->requests += counts.requests;
         all->frees += counts.frees;
         if (row < HAK_CLASS_MAX)
-            add_class(all, &found, row);
+            add_class(all, room, row);
         else
-            add_large(all, &found, row);
+            add_large(all, room, row);
     }
     all->live_peak = hak_gauge_peak(HAK_GAUGE_LIVE);
     struct hak_process process = hak_process_read();
@@ -97,7 +96,7 @@ static void fill_in(struct hak_stats *all) {
     all->committed_peak = hak_gauge_peak(HAK_GAUGE_COMMITTED);
     all->mapped = hak_gauge(HAK_GAUGE_MAPPED);
     all->mapped_peak = hak_gauge_peak(HAK_GAUGE_MAPPED);
-    all->cached_slabs = found.dirty;
+    all->cached_slabs = room->dirty;
     all->cached_huge = hak_huge_cached();
     all->cached = all->cached_threads + all->cached_depot + all->cached_slabs + all->cached_huge;
 }
@@ -113,8 +112,9 @@ static void copy_part(void *target, size_t size, const void *source, size_t know
 int hak_stats_read(struct hak_stats *stats, size_t size) {
     if (!stats)
         return EINVAL;
+    struct hak_gathered room;
     struct hak_stats all;
-    fill_in(&all);
+    hak_report_sums(&all, &room);
     copy_part(stats, size, &all, sizeof all);
     return 0;
 }

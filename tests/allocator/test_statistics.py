@@ -219,6 +219,26 @@ def test_a_file_of_the_programs_own_may_be_descriptor_two(
     assert data.read_bytes() == b"mine"
 
 
+@pytest.mark.parametrize("pending", ["", "sigset_t s; sigemptyset(&s); sigaddset(&s, SIGPIPE);"
+                                         " sigprocmask(SIG_BLOCK, &s, NULL); raise(SIGPIPE);"])
+def test_a_reader_of_standard_error_that_is_gone(pending: str, libhakmem: Path, tmp_path: Path) -> None:
+    """Nothing is pending afterwards that was not before, when the signal may end the program."""
+    body = f"""
+    {pending}
+    raise(SIGUSR2);
+    sigset_t now; sigpending(&now);
+    if (sigismember(&now, SIGPIPE) != {1 if pending else 0}) return 1;
+    puts("done"); p = malloc(600); return 3;
+    """
+    command = [str(program(tmp_path / "pipe", body))]
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {**os.environ, "LD_PRELOAD": str(libhakmem), "HAKMEM_STATS": "1", "HAKMEM_STATS_SIGNAL": "USR2"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writer, text=True, timeout=60, env=environment)
+    os.close(writer)
+    assert (done.returncode, done.stdout) == (3, "done\n")
+
+
 # ---- into a file -------------------------------------------------------------------------------------
 
 
@@ -332,6 +352,70 @@ def test_signals_may_come_while_threads_allocate(libhakmem: Path, tmp_path: Path
     assert text.count('"when":"at signal"') >= 20
     last = json.loads(text.splitlines()[-1])
     assert last["when"] == "at exit" and last["requests"] - last["frees"] < 200
+
+
+@pytest.mark.parametrize("form", ["0", "1", "json"])
+@pytest.mark.parametrize("file", [None, "a file", "/nowhere/at all"])
+def test_a_signal_stack_of_8192_bytes_is_enough(form: str, file: str | None, libhakmem: Path, tmp_path: Path) -> None:
+    """Right below it lies a page that nobody may touch."""
+    outside = """
+    #include <sys/mman.h>
+    static void own(int number) { (void)number; }
+    """
+    body = """
+    char *area = mmap(NULL, 65536 + 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    mprotect(area + 65536, 8192, PROT_READ | PROT_WRITE);
+    stack_t small = {.ss_sp = area + 65536, .ss_size = 8192};
+    if (sigaltstack(&small, NULL)) return 77;
+    struct sigaction action = {.sa_handler = own, .sa_flags = SA_ONSTACK};
+    if (argc > 1) sigaction(SIGUSR2, &action, NULL);
+    for (int i = 0; i < 1000; i++) free(malloc(i));
+    raise(SIGUSR2);
+    """
+    command = [str(program(tmp_path / "small", body, outside=outside))]
+    if run([*command, "own"], None).returncode:
+        pytest.skip("this machine's signal frames need more than that")
+    to = {} if file is None else {"HAKMEM_STATS_FILE": str(tmp_path / file)}
+    done = run(command, libhakmem, HAKMEM_STATS=form, HAKMEM_STATS_SIGNAL="USR2", **to)
+    assert done.returncode == 0
+    assert "at signal" in ((tmp_path / file).read_text() if file == "a file" else done.stderr)
+
+
+def test_a_signal_during_a_report_brings_none_and_a_child_has_its_own(libhakmem: Path, tmp_path: Path) -> None:
+    """The first report waits for the reader of a named pipe."""
+    outside = """
+    #include <sys/stat.h>
+    static void *work(void *unused) { raise(SIGUSR2); return NULL; }
+    """
+    body = f"""
+    char path[4096];
+    snprintf(path, sizeof path, "{tmp_path}/of-%d", getpid());
+    mkfifo(path, 0600);
+    pthread_t thread;
+    pthread_create(&thread, NULL, work, NULL);
+    usleep(300000);
+    raise(SIGUSR2);
+    if (!fork()) exit(0);
+    int status;
+    wait(&status);
+    unlink(path);
+    puts("done"); fflush(stdout);
+    _exit(status);
+    """
+    done = run([str(program(tmp_path / "waits", body, outside=outside))], libhakmem, HAKMEM_STATS="json",
+               HAKMEM_STATS_SIGNAL="USR2", HAKMEM_STATS_FILE=f"{tmp_path}/of-%p")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+    [file] = tmp_path.glob("of-*")
+    assert one_report(file.read_text())["when"] == "at exit"
+
+
+def test_a_signal_that_is_ignored_at_the_start_stays_so(libhakmem: Path, tmp_path: Path) -> None:
+    """As nohup has it for a terminal's end."""
+    command = [str(program(tmp_path / "hangs", 'raise(SIGHUP); puts("done");'))]
+    for ignored in ("trap '' HUP;", ""):
+        done = run(["sh", "-c", f'{ignored} exec "$0"', *command], libhakmem, HAKMEM_STATS_SIGNAL="HUP")
+        assert (done.returncode, done.stdout) == (0, "done\n")
+        assert ("at signal" in done.stderr) == (not ignored)
 
 
 def test_a_running_program_answers_from_outside(libhakmem: Path, tmp_path: Path) -> None:
