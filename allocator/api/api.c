@@ -219,7 +219,7 @@ void *hak_calloc(size_t count, size_t size) {
         errno = ENOMEM;
         return NULL;
     }
-    if (bytes > HAK_SMALL_MAX - hak_guard_bytes)
+    if (bytes > HAK_SMALL_MAX)
         return large_new(bytes, HAK_MIN_ALIGN, true);
     void *block = hak_malloc_fast(bytes);
     if (HAK_LIKELY(block != NULL))

@@ -21,9 +21,10 @@
 /* The first refill of a class takes no more than this, in bytes: a program that has few blocks of a
  * large class shouldn't pay for pages behind others. */
 #define FIRST_REFILL_BYTES 4096u
-#define FIRST_SLOTS_BYTES  16384u /* of blocks in a magazine, before the class is seen to need more */
-#define ALONE_SHARE        8u  /* of the depot, for a thread that is alone */
-#define TICK_EVERY         16u /* slow paths between two looks at the clock */
+#define FIRST_SLOTS_BYTES                                                                          \
+    16384u              /* of blocks in a magazine, before the class is seen to need more */
+#define ALONE_SHARE 8u  /* of the depot, for a thread that is alone */
+#define TICK_EVERY  16u /* slow paths between two looks at the clock */
 
 /* What one tick may do at most, so that no call of malloc takes long. */
 #define TRIM_MOST  64u /* magazines given home from the depot */
