@@ -81,11 +81,8 @@ static void *large_new(size_t size, size_t alignment, bool zero) {
 
 /* After hak_init. */
 static void *small_new(unsigned class_index, size_t size) {
-    void **top = hak_thread.top[class_index];
-    void *block = *top;
-    if (HAK_LIKELY(block != NULL))
-        hak_thread.top[class_index] = top - 1;
-    else if (!(block = hak_heap_refill(class_index)))
+    void *block = hak_take_from_magazine(class_index);
+    if (!block && !(block = hak_heap_refill(class_index)))
         return NULL;
     hak_unpoison(block, size);
     if (HAK_UNLIKELY(hak_instrumented))
@@ -107,12 +104,9 @@ HAK_NOINLINE void *hak_malloc_slow(size_t size) {
     if (HAK_UNLIKELY(size > HAK_SMALL_MAX))
         return malloc_rare(size);
     /* The hit path of the classes that are beyond its table. */
-    unsigned class_index = hak_size_class(size);
-    void **top = hak_thread.top[class_index];
-    void *block = *top;
+    void *block = hak_take_from_magazine(hak_size_class(size));
     if (HAK_UNLIKELY(!block))
         return malloc_rare(size);
-    hak_thread.top[class_index] = top - 1;
     hak_unpoison(block, size);
     hak_unmark(block);
     return block;

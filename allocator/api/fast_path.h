@@ -17,20 +17,27 @@
 void *hak_malloc_slow(size_t size);
 void hak_free_slow(void *block);
 
+/* The last block of the thread's magazine of a class, or NULL. */
+HAK_INLINE void *hak_take_from_magazine(unsigned class_index) {
+    void **top = hak_thread.top[class_index];
+    void *block = *top;
+#if defined(__x86_64__)
+    __asm__("" : "+a"(block)); /* into the register that returns it: saves a move */
+#endif
+    if (HAK_LIKELY(block != NULL))
+        hak_thread.top[class_index] = top - 1;
+    return block;
+}
+
 /* 15 instructions on x86-64, the return included, when the magazine has a block: 14, and the mark.
  */
 HAK_INLINE void *hak_malloc_fast(size_t size) {
     if (HAK_UNLIKELY(size > HAK_TABLE_MAX))
         return hak_malloc_slow(size);
     unsigned class_index = hak_size_class_small(size);
-    void **top = hak_thread.top[class_index];
-    void *block = *top;
-#if defined(__x86_64__)
-    __asm__("" : "+a"(block)); /* into the register that returns it: saves a move */
-#endif
+    void *block = hak_take_from_magazine(class_index);
     if (HAK_UNLIKELY(!block))
         return hak_malloc_slow(size);
-    hak_thread.top[class_index] = top - 1;
     hak_unpoison(block, size);
     hak_unmark(block);
     return block;

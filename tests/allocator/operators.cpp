@@ -1,5 +1,6 @@
-// Calls every form of operator new and delete and checks what each owes its caller. The forms of new
-// with std::nothrow are the C++ runtime's: they must end in hakmem's, and catch what is thrown there.
+// Calls every form of operator new and delete and checks what each owes its caller. The forms of
+// new with std::nothrow are the C++ runtime's: they must end in hakmem's, and catch what is thrown
+// there.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -11,23 +12,25 @@
 #include <vector>
 
 static int failures;
-#define CHECK(condition)                                               \
-    do {                                                               \
-        if (!(condition)) {                                            \
-            std::printf("line %d: %s\n", __LINE__, #condition);        \
-            failures++;                                                \
-        }                                                              \
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            std::printf("line %d: %s\n", __LINE__, #condition);                                    \
+            failures++;                                                                            \
+        }                                                                                          \
     } while (0)
 
 static int handler_calls;
 static void handler() {
-    if (++handler_calls == 3) std::set_new_handler(nullptr);
+    if (++handler_calls == 3)
+        std::set_new_handler(nullptr);
 }
 
 struct Unexpected {};
 static int throwing_calls;
 static void throwing_handler() {
-    if (++throwing_calls % 2) throw std::bad_alloc();
+    if (++throwing_calls % 2)
+        throw std::bad_alloc();
     throw Unexpected();
 }
 static void *freed_by_handler;
@@ -44,11 +47,22 @@ static bool from_hakmem(const char *name) {
 }
 
 int main() {
-    const char *names[] = {
-        "_Znwm", "_Znam", "_ZnwmSt11align_val_t", "_ZnamSt11align_val_t",
-        "_ZdlPv", "_ZdaPv", "_ZdlPvm", "_ZdaPvm", "_ZdlPvRKSt9nothrow_t", "_ZdaPvRKSt9nothrow_t",
-        "_ZdlPvSt11align_val_t", "_ZdaPvSt11align_val_t", "_ZdlPvmSt11align_val_t", "_ZdaPvmSt11align_val_t",
-        "_ZdlPvSt11align_val_tRKSt9nothrow_t", "_ZdaPvSt11align_val_tRKSt9nothrow_t"};
+    const char *names[] = {"_Znwm",
+                           "_Znam",
+                           "_ZnwmSt11align_val_t",
+                           "_ZnamSt11align_val_t",
+                           "_ZdlPv",
+                           "_ZdaPv",
+                           "_ZdlPvm",
+                           "_ZdaPvm",
+                           "_ZdlPvRKSt9nothrow_t",
+                           "_ZdaPvRKSt9nothrow_t",
+                           "_ZdlPvSt11align_val_t",
+                           "_ZdaPvSt11align_val_t",
+                           "_ZdlPvmSt11align_val_t",
+                           "_ZdaPvmSt11align_val_t",
+                           "_ZdlPvSt11align_val_tRKSt9nothrow_t",
+                           "_ZdaPvSt11align_val_tRKSt9nothrow_t"};
     for (const char *name : names)
         if (!from_hakmem(name)) {
             std::printf("%s is not hakmem's\n", name);
@@ -109,7 +123,7 @@ int main() {
     for (int i = 0; i < 4; i++) {
         CHECK(::operator new(absurd, std::nothrow) == nullptr);
         CHECK(::operator new[](absurd, std::nothrow) == nullptr);
-        CHECK(::operator new(absurd, std::align_val_t{64}, std::nothrow) == nullptr);
+        CHECK(::operator new (absurd, std::align_val_t{64}, std::nothrow) == nullptr);
         CHECK(::operator new[](absurd, std::align_val_t{64}, std::nothrow) == nullptr);
     }
     CHECK(throwing_calls == 16);
@@ -128,7 +142,8 @@ int main() {
 
     // A handler that makes room is not called again.
     freed_by_handler = std::malloc(absurd / 4);
-    if (!freed_by_handler) freed_by_handler = std::malloc(64);
+    if (!freed_by_handler)
+        freed_by_handler = std::malloc(64);
     std::set_new_handler(freeing_handler);
     CHECK(::operator new(absurd, std::nothrow) == nullptr);
     CHECK(freed_by_handler == nullptr && std::get_new_handler() == nullptr);
@@ -159,9 +174,12 @@ int main() {
     CHECK(thrown);
 
     std::vector<std::string> strings;
-    for (int i = 0; i < 10000; i++) strings.push_back(std::string(static_cast<std::size_t>(i % 300), 'x'));
-    for (const auto &s : strings) CHECK(s.find_first_not_of('x') == std::string::npos);
+    for (int i = 0; i < 10000; i++)
+        strings.push_back(std::string(static_cast<std::size_t>(i % 300), 'x'));
+    for (const auto &s : strings)
+        CHECK(s.find_first_not_of('x') == std::string::npos);
 
-    if (!failures) std::puts("ok");
+    if (!failures)
+        std::puts("ok");
     return failures ? 1 : 0;
 }
