@@ -72,7 +72,7 @@ void hak_guard_out(void *block, size_t size, unsigned class_index) {
     trailer->state = STATE_OUT ^ mix;
 }
 
-size_t hak_guard_home(void *block, unsigned class_index) {
+void hak_guard_home(void *block, unsigned class_index) {
     struct trailer *trailer = trailer_of(block, class_index);
     unsigned char *bytes = block;
     size_t room = room_of(class_index);
@@ -91,7 +91,6 @@ size_t hak_guard_home(void *block, unsigned class_index) {
                   (unsigned long)end);
     memset(bytes + HEAD, FREED, room - HEAD);
     trailer->state = STATE_HOME ^ mix;
-    return size;
 }
 
 size_t hak_guard_size(const void *block, unsigned class_index) {

@@ -30,11 +30,10 @@ HAK_INLINE bool hak_guarding(void) {
  * loses its mark. */
 void hak_guard_out(void *block, size_t size, unsigned class_index);
 
-/* The program frees a block, which begins there and has no mark. Returns what was asked for when it
- * was handed out, in bytes. */
-size_t hak_guard_home(void *block, unsigned class_index);
+/* The program frees a block, which begins there and has no mark. */
+void hak_guard_home(void *block, unsigned class_index);
 
-/* The same of a block that is out. */
+/* What was asked for when a block that is out was handed out, in bytes. */
 size_t hak_guard_size(const void *block, unsigned class_index);
 
 /* The same for any block at any time: false if it is not out. */

@@ -193,13 +193,6 @@ unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most) {
     return taken;
 }
 
-bool hak_block_is_out(const TinySlabMeta *slab, const void *address) {
-    unsigned class_index = hak_slab_class(slab);
-    size_t offset = (uintptr_t)address & (HAK_SLAB_SIZE - 1);
-    return class_index <= HAK_CLASS_MAX && offset < hak_slab_bump(slab) &&
-           hak_begins_block(address, class_index) && !hak_is_marked(address, class_index);
-}
-
 /* ---- the mailbox --------------------------------------------------------------------------- */
 
 #define LETTERS 8u /* places of a class: one cache line */

@@ -100,10 +100,6 @@ HAK_INLINE unsigned hak_slab_give(TinySlabMeta *slab, void *block) {
     return used;
 }
 
-/* Whether an address of a slab is where a block begins that the program has. Any thread; of a slab
- * that others use it is the answer of some moment. */
-bool hak_block_is_out(const TinySlabMeta *slab, const void *address);
-
 /* True if a block could be taken without draining. By the owner. */
 HAK_INLINE bool hak_slab_has_blocks(const TinySlabMeta *slab) {
     return hak_slab_bump(slab) < slab->limit || slab_freelist_is_nonempty(slab);
