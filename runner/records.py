@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Optional, Union
 
 SCHEMA_NAME = "hakmem-results"
-SCHEMA_VERSION = 2
-READABLE_VERSIONS = (1, 2)  # in version 1 there were no programs
+SCHEMA_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)  # in version 1 there were no programs, before version 3 no builds
 
 Value = Union[int, float, str]
 
@@ -201,6 +201,19 @@ class ProgramEntry:
 
 
 @dataclass(frozen=True)
+class BuildEntry:
+    """A build of hakmem that a comparison measures. `allocator` is its name among the run's allocators,
+    which is also its role: base, new, new2 ...; `given` is what the user named it by."""
+
+    allocator: str
+    given: str
+    kind: str  # revision | directory | library
+    commit: Optional[str]
+    dirty: bool
+    subject: Optional[str]  # the first line of the commit's message
+
+
+@dataclass(frozen=True)
 class Machine:
     """The machine, as far as it matters for the numbers. Holds no host name."""
 
@@ -259,6 +272,7 @@ class Settings:
     workload_seed: int
     order_seed: int
     sample_limit_seconds: Optional[float]
+    effect: Optional[float] = None  # of a comparison: the share that its intervals are to be narrower than
 
 
 @dataclass(frozen=True)
@@ -282,6 +296,24 @@ class RunHeader:
     skipped: dict[str, str]
     cells: list[Cell]
     programs: dict[str, ProgramEntry] = field(default_factory=dict)
+    builds: list[BuildEntry] = field(default_factory=list)  # of a comparison: the base comes first
+
+
+@dataclass(frozen=True)
+class ExactCount:
+    """Instructions that a fixed small run executed in user mode, counted one by one by a simulator, and
+    divided by its operations after what starting and ending cost was taken away."""
+
+    cell: str
+    workload: str
+    allocator: str
+    tool: str
+    instructions_per_operation: float
+    operations: int
+    started: str
+    elapsed_seconds: float
+    arguments: list[str]
+    failure: Optional[Failure] = None
 
 
 @dataclass(frozen=True)
@@ -304,9 +336,11 @@ class End:
     failed: int
 
 
-Record = Union[RunHeader, Sample, Resume, End]
+Record = Union[RunHeader, Sample, ExactCount, Resume, End]
 
-RECORD_TYPES: dict[str, type] = {"run": RunHeader, "sample": Sample, "resume": Resume, "end": End}
+RECORD_TYPES: dict[str, type] = {
+    "run": RunHeader, "sample": Sample, "exact": ExactCount, "resume": Resume, "end": End,
+}
 _NAMES = {cls: name for name, cls in RECORD_TYPES.items()}
 
 

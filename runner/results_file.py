@@ -7,7 +7,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Optional
 
@@ -18,6 +18,7 @@ from runner.records import (
     RECORD_TYPES,
     SCHEMA_NAME,
     End,
+    ExactCount,
     Record,
     Resume,
     RunHeader,
@@ -41,6 +42,7 @@ class Run:
     kept_bytes: int
     cut_bytes: int
     needs_newline: bool
+    exact_counts: list[ExactCount] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -124,17 +126,20 @@ def _assemble(
     samples: list[Sample] = []
     ends: list[End] = []
     resumes: list[Resume] = []
+    exact: list[ExactCount] = []
     for number, record in enumerate(records[1:], start=2):
         if isinstance(record, Sample):
             samples.append(record)
         elif isinstance(record, End):
             ends.append(record)
+        elif isinstance(record, ExactCount):
+            exact.append(record)
         elif isinstance(record, Resume):
             resumes.append(record)
             ends.clear()
         else:
             raise UsageError(f"{path}:{number}: a second run begins here; split the file in two.")
-    return Run(path, records[0], samples, ends, resumes, kept, cut, needs_newline)
+    return Run(path, records[0], samples, ends, resumes, kept, cut, needs_newline, exact)
 
 
 class ResultsWriter:
