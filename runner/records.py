@@ -334,6 +334,7 @@ class End:
     ended: str
     samples: int
     failed: int
+    outside_percent: Optional[float] = None  # of the wall time: what passed while no driver ran
 
 
 Record = Union[RunHeader, Sample, ExactCount, Resume, End]
