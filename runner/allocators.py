@@ -91,13 +91,13 @@ def _parse_one(word: str) -> Allocator:
     return Allocator(name, "preloaded", Path(os.path.realpath(path)))
 
 
-def check_library(allocator: Allocator, program: Path) -> None:
+def check_library(allocator: Allocator, program: Path, where: Optional[str] = None) -> None:
     """Raise UsageError unless the allocator's library can serve malloc in a process that runs
-    `program` (an ELF file that shows the machine)."""
+    `program` (an ELF file that shows the machine). `where` is the option that named the library."""
     path = allocator.library
     if path is None:
         return
-    where = f"--allocators {allocator.name}={path}"
+    where = where or f"--allocators {allocator.name}={path}"
     try:
         library = ElfObject.read(path)
         exported = library.exported_functions()

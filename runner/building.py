@@ -46,12 +46,17 @@ def build_drivers(root: Path, targets: dict[str, list[str]]) -> dict[str, str]:
     return failures
 
 
+def make_environment() -> dict[str, str]:
+    """Return the environment for make: ours, without what would choose another variant or folder."""
+    return {k: v for k, v in os.environ.items() if k not in ("VARIANT", "OUT", "LD_PRELOAD")}
+
+
 def _make(root: Path, targets: Sequence[str]) -> Optional[str]:
     """Return None for success, else what make said about the failure."""
     done = subprocess.run(
         ["make", "-s", "-k", "-C", str(root), f"VARIANT={VARIANT}", f"OUT=out/{VARIANT}", *targets],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
-        env={k: v for k, v in os.environ.items() if k not in ("VARIANT", "OUT", "LD_PRELOAD")},
+        env=make_environment(),
     )
     if done.returncode == 0:
         return None

@@ -65,9 +65,11 @@ def run_program(
     environment: Mapping[str, str],
     limit_seconds: float,
     interrupts: Interrupts,
+    error_lines: int = _ERROR_LINES,
 ) -> Outcome:
-    """Run a program in a process group of its own, which is dead when this returns; kill it after
-    `limit_seconds`. Raises Interrupted when the run was asked to stop meanwhile."""
+    """Run a program in a process group of its own, which is dead when this returns or raises; kill it
+    after `limit_seconds`. The last `error_lines` lines that it said on standard error are kept. Raises
+    Interrupted when the run was asked to stop meanwhile."""
     interrupts.check()
     begin = time.monotonic()
     try:
@@ -84,14 +86,16 @@ def run_program(
         return Outcome(None, None, reason, False, b"", False, [], time.monotonic() - begin)
     assert process.stdout is not None and process.stderr is not None
     interrupts.guard(process.pid)
-    output = _Collector(process.stdout, MAX_OUTPUT_BYTES, keep_last=False)
-    errors = _Collector(process.stderr, _MAX_ERROR_BYTES, keep_last=True)
-    ended = _wait(process.pid, limit_seconds)
-    elapsed = time.monotonic() - begin
-    # The leader is not reaped yet, so its group's number can't belong to anyone else.
-    _kill_group(process.pid)
-    returned = process.wait()
-    interrupts.release()
+    try:
+        output = _Collector(process.stdout, MAX_OUTPUT_BYTES, keep_last=False)
+        errors = _Collector(process.stderr, _MAX_ERROR_BYTES, keep_last=True)
+        ended = _wait(process.pid, limit_seconds)
+        elapsed = time.monotonic() - begin
+    finally:  # even where signals are left to Python, and KeyboardInterrupt comes
+        # The leader is not reaped yet, so its group's number can't belong to anyone else.
+        _kill_group(process.pid)
+        returned = process.wait()
+        interrupts.release()
     for collector in (output, errors):
         collector.join(_DRAIN_SECONDS)
     process.stdout.close()
@@ -105,7 +109,7 @@ def run_program(
         timed_out=not ended,
         output=bytes(output.data),
         output_cut=output.cut,
-        error_lines=[line[:400] for line in text.splitlines() if line.strip()][-_ERROR_LINES:],
+        error_lines=[line[:400] for line in text.splitlines() if line.strip()][-error_lines:],
         elapsed_seconds=elapsed,
     )
 
