@@ -6,11 +6,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Optional
+from typing import Optional
 
-from runner.errors import UsageError, nearest
+from runner.errors import UsageError
 from runner.matrix import DEFAULT_WORKLOADS, KEYS, WORKLOADS
 from runner.schedule import parse_time
+from runner.sentence_parser import SentenceParser
 
 _EXAMPLES = """examples:
   runner/run.py --quick                          all workloads and allocators in two minutes
@@ -49,25 +50,9 @@ class Options:
     list: bool
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence each."""
-
-    def error(self, message: str) -> NoReturn:
-        text = message.rstrip(".")
-        if text.startswith("unrecognized arguments: "):
-            word = text[len("unrecognized arguments: "):].split()[0]
-            name = word.partition("=")[0]
-            known = [option for action in self._actions for option in action.option_strings]
-            hint = nearest(name, known) if name.startswith("-") else ""
-            text = f"'{word}' is no option{hint}; --help shows all"
-        else:
-            text += "; --help shows all options"
-        raise UsageError(text + ".")
-
-
 def _parser() -> argparse.ArgumentParser:
     keys = "; ".join(f"{workload.name}: {', '.join(workload.keys)}" for workload in WORKLOADS.values())
-    parser = _Parser(
+    parser = SentenceParser(
         prog="run.py",
         description="Measures allocators on workloads, interleaved and repeated, and shows who is "
         "faster and who needs less memory.",
