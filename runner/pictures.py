@@ -56,21 +56,23 @@ def find_python(module: str = "matplotlib") -> Optional[str]:
     return None
 
 
-def draw(root: Path, results: Path, folder: Path) -> tuple[list[Path], Optional[str]]:
-    """Draw the pictures of a results file into a folder. Return the PNG files, and a sentence if
-    that did not work."""
+def draw(
+    root: Path, results: Path, folder: Path, script: str = "draw.py"
+) -> tuple[list[Path], Optional[str]]:
+    """Draw the pictures of a results file into a folder, with a script of plots/. Return the PNG files,
+    and a sentence if that did not work."""
     python = find_python()
     if python is None:
         return [], MISSING
-    command = [python, str(root / "plots" / "draw.py"), str(results), "--out", str(folder)]
+    command = [python, str(root / "plots" / script), str(results), "--out", str(folder)]
     try:
         done = subprocess.run(
             command, env=environment_for(python), stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=_DRAW_SECONDS, check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return [], f"No pictures: plots/draw.py did not run ({error})."
+        return [], f"No pictures: plots/{script} did not run ({error})."
     if done.returncode != 0:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        return [], f"No pictures: plots/draw.py failed: {lines[-1] if lines else 'no message'}"
+        return [], f"No pictures: plots/{script} failed: {lines[-1] if lines else 'no message'}"
     return sorted(folder.glob("*.png")), None

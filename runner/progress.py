@@ -17,11 +17,13 @@ _BAR_WIDTH = 30
 
 
 class Progress:
-    """Lines, not more than one in LINE_SECONDS. `total` may be raised or lowered later."""
+    """Lines, not more than one in LINE_SECONDS. `total` may be raised or lowered later; it counts
+    `unit`."""
 
-    def __init__(self, stream: TextIO, total: int) -> None:
+    def __init__(self, stream: TextIO, total: int, unit: str = "samples") -> None:
         self.stream = stream
         self.total = total
+        self.unit = unit
         self._last_line = time.monotonic()
 
     def update(self, done: int, seconds_left: Optional[float], current: str) -> None:
@@ -37,12 +39,12 @@ class Progress:
 
     def finish(self, done: int) -> None:
         """Nothing more comes."""
-        print(f"{done} of {self.total} samples done", file=self.stream, flush=True)
+        print(f"{done} of {self.total} {self.unit} done", file=self.stream, flush=True)
 
     def _state(self, done: int, seconds_left: Optional[float]) -> str:
         share = 100 * done // max(1, self.total)
         left = "" if seconds_left is None else f", {in_words(seconds_left)} left"
-        return f"{done} of {self.total} samples ({share}%){left}"
+        return f"{done} of {self.total} {self.unit} ({share}%){left}"
 
 
 class PlainBar(Progress):
@@ -73,8 +75,10 @@ class RichBar(Progress):
     """The same with the library rich. It must not refresh by itself: its thread would disturb
     what is measured."""
 
-    def __init__(self, stream: TextIO, total: int, rich_progress: Any, rich_console: Any) -> None:
-        super().__init__(stream, total)
+    def __init__(
+        self, stream: TextIO, total: int, unit: str, rich_progress: Any, rich_console: Any
+    ) -> None:
+        super().__init__(stream, total, unit)
         console = rich_console.Console(file=stream)
         self._bar = rich_progress.Progress(
             rich_progress.BarColumn(bar_width=_BAR_WIDTH),
@@ -103,14 +107,15 @@ class RichBar(Progress):
         super().finish(done)
 
 
-def make_progress(total: int, stream: Optional[TextIO] = None) -> Progress:
-    """Return what suits the stream (standard error if None) and what is installed."""
+def make_progress(total: int, stream: Optional[TextIO] = None, unit: str = "samples") -> Progress:
+    """Return what suits the stream (standard error if None) and what is installed; `total` counts
+    `unit`."""
     stream = stream or sys.stderr
     if not stream.isatty() or os.environ.get("TERM") == "dumb":
-        return Progress(stream, total)
+        return Progress(stream, total, unit)
     try:
         import rich.console
         import rich.progress
     except ImportError:
-        return PlainBar(stream, total)
-    return RichBar(stream, total, rich.progress, rich.console)
+        return PlainBar(stream, total, unit)
+    return RichBar(stream, total, unit, rich.progress, rich.console)
