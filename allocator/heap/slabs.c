@@ -208,8 +208,7 @@ static void return_surplus(struct hak_heap *heap, TinySlabMeta *slab) {
     if (slab == class->partial)
         slab = slab->next;
     uint32_t out = hak_slab_used(slab) * slab->block_size;
-    if (slab == heap->kept || heap->ending || slab_remote_has_notice(slab) ||
-        hak_heaps_in_use() == 1)
+    if (slab == heap->kept || heap->ending || slab_remote_has_notice(slab))
         return;
     bool half_free = 2 * out <= slab->limit && hak_mailbox_has_room(class_index);
     bool wanted = is_foreign(slab) && slab->limit - out >= slab->limit / WORTH_ADOPTING &&
@@ -237,7 +236,8 @@ static void blocks_came_home(struct hak_heap *heap, TinySlabMeta *slab, unsigned
     }
     if (used == 0)
         slab_emptied(heap, slab);
-    else if (HAK_UNLIKELY(heap->classes[hak_slab_class(slab)].partials > PARTIALS_KEPT))
+    else if (HAK_UNLIKELY(heap->classes[hak_slab_class(slab)].partials > PARTIALS_KEPT) &&
+             hak_heaps_in_use() > 1)
         return_surplus(heap, slab);
 }
 
@@ -252,13 +252,15 @@ void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned c
     for (unsigned i = 0; i < CHAINS; i++)
         chains[i].count = 0;
 
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0, given; i < count; i += given) {
         void *block = blocks[i];
         TinySlabMeta *slab = hak_slab_meta_of(block);
         if (heap && hak_slab_is_own(slab)) {
-            blocks_came_home(heap, slab, hak_slab_give(slab, block));
+            given = hak_slab_give(slab, blocks + i, count - i);
+            blocks_came_home(heap, slab, hak_slab_used(slab));
             continue;
         }
+        given = 1;
         if (HAK_UNLIKELY((uint32_t)((char *)block - slab->base) >= hak_slab_bump(slab)))
             hak_slab_never_gave(slab, block);
         uintptr_t key = (uintptr_t)block >> HAK_SLAB_SHIFT;

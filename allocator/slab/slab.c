@@ -163,31 +163,32 @@ void hak_slab_abandon(TinySlabMeta *slab, bool left_behind) {
 unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most) {
     hak_slab_check_owner(slab, __func__);
     validate(slab);
-    unsigned taken = 0;
-    unsigned class_index = hak_slab_class(slab);
-    while (taken < most) {
+    unsigned left = most; /* slots[0] to slots[left - 1] are still to be filled */
+    const char *base = slab->base;
+    uint32_t bump = hak_slab_bump(slab);
+    while (left) {
         /* Looked at before it is followed: a block that was written to after it was freed. */
         const char *head = slab_freelist_load_relaxed(slab);
         if (!head)
             break;
-        if (HAK_UNLIKELY((size_t)(head - slab->base) >= hak_slab_bump(slab)))
+        if (HAK_UNLIKELY((size_t)(head - base) >= bump))
             hak_fatal("hakmem: the free list of slab %p (blocks of %u bytes) leads to %p: "
                       "a block was written to after it was freed\n",
-                      (void *)slab->base, (unsigned long)slab->block_size, (const void *)head);
+                      (const void *)base, (unsigned long)slab->block_size, (const void *)head);
         void *block = slab_freelist_pop_lockfree(slab);
         if (!block)
             break;
-        slots[most - ++taken] = block;
+        slots[--left] = block;
     }
     /* Only now what was never used: its pages may not be there yet. */
-    uint32_t bump = hak_slab_bump(slab);
-    while (taken < most && bump < slab->limit) {
-        void *block = slab->base + bump;
-        slots[most - ++taken] = block;
-        hak_mark(block, class_index);
-        bump += slab->block_size;
+    unsigned class_index = hak_slab_class(slab);
+    uint32_t size = slab->block_size, limit = slab->limit;
+    for (; left && bump < limit; bump += size) {
+        slots[--left] = slab->base + bump;
+        hak_mark(slots[left], class_index);
     }
     hak_slab_set_bump(slab, bump);
+    unsigned taken = most - left;
     hak_slab_set_used(slab, hak_slab_used(slab) + taken);
     slab->taken += taken;
     return taken;

@@ -84,20 +84,28 @@ HAK_INLINE void hak_slab_set_bump(TinySlabMeta *slab, uint32_t bump) {
 /* Ends the program: it freed a place in the slab at which no block was ever handed out. */
 _Noreturn void hak_slab_never_gave(const TinySlabMeta *slab, const void *block) HAK_COLD;
 
-/* Puts a block of an own slab onto its freelist; returns the blocks that are still out. */
-HAK_INLINE unsigned hak_slab_give(TinySlabMeta *slab, void *block) {
+/* Puts blocks of an own slab onto its freelist: the first of `count`, and those right after it that
+ * lie in the same slab. Returns how many these were. By the owner. */
+HAK_INLINE unsigned hak_slab_give(TinySlabMeta *slab, void *const *blocks, unsigned count) {
     hak_slab_check_owner(slab, __func__);
-    if (HAK_UNLIKELY((size_t)((char *)block - slab->base) >= hak_slab_bump(slab)))
-        hak_slab_never_gave(slab, block);
-    /* The last one that was carved goes back to where it came from: its page may not be there yet,
-     * and a link written into it would bring it. */
-    if (slab->base + hak_slab_bump(slab) - slab->block_size == (char *)block)
-        hak_slab_set_bump(slab, hak_slab_bump(slab) - slab->block_size);
-    else
-        slab_freelist_push_lockfree(slab, block);
-    unsigned used = hak_slab_used(slab) - 1;
-    hak_slab_set_used(slab, used);
-    return used;
+    uint32_t bump = hak_slab_bump(slab);
+    unsigned given = 0;
+    do {
+        size_t offset = (size_t)((char *)blocks[given] - slab->base);
+        if (offset >= HAK_SLAB_SIZE)
+            break;
+        if (HAK_UNLIKELY(offset >= bump))
+            hak_slab_never_gave(slab, blocks[given]);
+        /* The last one that was carved goes back to where it came from: its page may not be there
+         * yet, and a link written into it would bring it. */
+        if (offset + slab->block_size == bump)
+            bump = (uint32_t)offset;
+        else
+            slab_freelist_push_lockfree(slab, blocks[given]);
+    } while (++given < count);
+    hak_slab_set_bump(slab, bump);
+    hak_slab_set_used(slab, hak_slab_used(slab) - given);
+    return given;
 }
 
 /* True if a block could be taken without draining. By the owner. */
