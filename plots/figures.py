@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from plots.programs import draw_programs
-from plots.style import Look, legend_below, looks_of, save
-from runner.estimate import Analysis
+from plots.album import Album
+from plots.style import Look, grid_of, legend_below, looks_of, save
+from runner.estimate import Analysis, Estimate
 from runner.records import Cell
 
 MOST_PANELS = 12
@@ -39,6 +39,17 @@ _RATIO_TICKS: tuple[tuple[float, ...], ...] = (
     (0.0001, 0.001, 0.01, 0.1, 1, 10, 100, 1000, 10000),
 )
 Bounds = tuple[float, float, float]  # middle, low, high
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a picture shows: of whom, and what `value` it has in a cell (None: no result)."""
+
+    name: str
+    title: str
+    unit: str
+    names: Sequence[str]
+    value: Callable[[Cell, str], Optional[Bounds]]
 
 
 @dataclass(frozen=True)
@@ -90,77 +101,71 @@ def _sorted(cells: list[Cell], axis: str) -> list[Cell]:
     return sorted(cells, key=lambda cell: float(cell.parameters[axis]))
 
 
-def draw_all(analysis: Analysis, folder: Path) -> list[Path]:
-    """Draw every picture of a run into a folder and return the files."""
+def draw_workloads(analysis: Analysis, album: Album) -> None:
+    """Draw throughput, ratio and memory of every workload but the real programs."""
     names = analysis.allocators
     looks = looks_of(names, analysis.subject)
-    written = draw_programs(analysis, looks, folder)
     programs = {cell.workload for cell in analysis.program_cells}
+
+    def speed(cell: Cell, name: str) -> Optional[Bounds]:
+        return _bounds(analysis.results[cell.id, name].throughput, 1e6)
+
+    def memory(cell: Cell, name: str) -> Optional[Bounds]:
+        return _bounds(analysis.results[cell.id, name].peak_rss, _MEBIBYTE)
+
+    def ratio(cell: Cell, name: str) -> Optional[Bounds]:
+        found = analysis.ratios.get((cell.id, name))
+        return (found.median, found.interval.low, found.interval.high) if found else None
+
+    kinds = [
+        Kind("throughput", "throughput", "throughput, million operations a second", names, speed),
+        Kind("memory", "peak resident memory", "peak memory, MiB", names, memory),
+    ]
+    if analysis.baselines and not analysis.header.builds:  # builds have pictures of their own
+        subject = analysis.subject
+        kinds.insert(1, Kind(
+            "ratio", f"throughput of {subject} relative to the others",
+            f"throughput, {subject} / other", analysis.baselines, ratio,
+        ))
     for workload in analysis.header.workloads:
-        if workload in programs:
-            continue
-        layout = layout_of(analysis.cells_of(workload))
+        for kind in kinds:
+            if workload not in programs and album.wants(kind.name, f"{kind.name}-{workload}"):
+                layout = layout_of(analysis.cells_of(workload))
+                figure = _figure(analysis, workload, layout, kind, looks)
+                save(figure, album, kind.name, workload, f"{workload}: {kind.title}",
+                     _caption(analysis, layout, kind))
 
-        def speed(cell: Cell, name: str) -> Optional[Bounds]:
-            found = analysis.results[cell.id, name].throughput
-            if found is None:
-                return None
-            return (found.median / 1e6, found.interval.low / 1e6, found.interval.high / 1e6)
 
-        def memory(cell: Cell, name: str) -> Optional[Bounds]:
-            found = analysis.results[cell.id, name].peak_rss
-            if found is None:
-                return None
-            bounds = (found.median, found.interval.low, found.interval.high)
-            return (bounds[0] / _MEBIBYTE, bounds[1] / _MEBIBYTE, bounds[2] / _MEBIBYTE)
+def _bounds(found: Optional[Estimate], unit: float) -> Optional[Bounds]:
+    if found is None:
+        return None
+    return (found.median / unit, found.interval.low / unit, found.interval.high / unit)
 
-        def ratio(cell: Cell, name: str) -> Optional[Bounds]:
-            found = analysis.ratios.get((cell.id, name))
-            return (found.median, found.interval.low, found.interval.high) if found else None
 
-        kinds: list[tuple[str, str, str, Sequence[str], Callable[[Cell, str], Optional[Bounds]]]]
-        kinds = [
-            ("throughput", "throughput", "throughput, million operations a second", names, speed),
-            ("memory", "peak resident memory", "peak memory, MiB", names, memory),
-        ]
-        if analysis.baselines:
-            subject = analysis.subject
-            kinds.insert(1, (
-                "ratio", f"throughput of {subject} relative to the others",
-                f"throughput, {subject} / other", analysis.baselines, ratio,
-            ))
-        for kind, title, unit, shown, value in kinds:
-            figure = _figure(analysis, workload, layout, title, unit, shown, looks, value,
-                             at_one=kind == "ratio")
-            written += save(figure, folder, f"{kind}-{workload}")
-    return written
+def _caption(analysis: Analysis, layout: Layout, kind: Kind) -> str:
+    text = f"Median and 95% interval of {kind.title}, over {_UNITS.get(layout.axis, layout.axis)}."
+    if layout.axis == "threads":
+        cores = analysis.header.machine.cores_available
+        text += f" The machine has {cores} {'core' if cores == 1 else 'cores'};"
+        text += " where more threads run, the ground is grey."
+    if layout.left_out:
+        text += f" {layout.left_out} more combinations of parameters are left out."
+    return text
 
 
 def _figure(
-    analysis: Analysis, workload: str, layout: Layout, title: str, unit: str,
-    names: Sequence[str], looks: dict[str, Look],
-    value: Callable[[Cell, str], Optional[Bounds]], at_one: bool,
+    analysis: Analysis, workload: str, layout: Layout, kind: Kind, looks: dict[str, Look]
 ) -> Figure:
-    count = len(layout.panels)
-    columns = min(count, 1 if count == 1 else 2 if count <= 4 else 3)
-    rows = math.ceil(count / columns)
-    figure = Figure(
-        figsize=(7.6 if columns == 1 else 4.6 * columns, 4.2 if rows == 1 else 3.3 * rows),
-        layout="constrained",
-    )
-    grid = figure.subplots(rows, columns, squeeze=False)
-    panels = list(grid.flat)
+    figure, panels = grid_of(len(layout.panels))
     for axes, panel in zip(panels, layout.panels):
         places = _places(panel.cells, layout.axis)
-        _draw_lines(axes, panel.cells, places, names, looks, value)
-        _prepare(axes, analysis, panel, layout.axis, places, at_one)
-        axes.set_ylabel(unit)
+        _draw_lines(axes, panel.cells, places, kind.names, looks, kind.value)
+        _prepare(axes, analysis, panel, layout.axis, places, at_one=kind.name == "ratio")
+        axes.set_ylabel(kind.unit)
         axes.set_title(panel.title)
-    for axes in panels[count:]:
-        axes.set_visible(False)
     more = f" ({layout.left_out} more panels left out)" if layout.left_out else ""
-    figure.suptitle(f"{workload}: {title}{more}", fontsize=12)
-    legend_below(figure, panels[:count], most=5 if columns == 1 else 8)
+    figure.suptitle(f"{workload}: {kind.title}{more}", fontsize=12)
+    legend_below(figure, panels, most=5 if len(panels) == 1 else 8)
     return figure
 
 

@@ -3,24 +3,24 @@ subject's, one group of points for each program."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Optional
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from plots.style import Look, legend_below, save
+from plots.album import Album
+from plots.style import legend_below, looks_of, save
 from runner.estimate import Analysis, Ratio
 
 MOST_CELLS = 24
 _GROUP_WIDTH = 0.7
 
 
-def draw_programs(analysis: Analysis, looks: dict[str, Look], folder: Path) -> list[Path]:
+def draw_programs(analysis: Analysis, album: Album) -> None:
     """Draw both pictures; none where there is nobody to compare with."""
-    if not analysis.program_cells or not analysis.baselines:
-        return []
+    if not analysis.program_cells or not analysis.baselines or analysis.header.builds:
+        return
 
     def time(cell: str, name: str) -> Optional[Ratio]:
         return analysis.ratios.get((cell, name))  # of speeds: the other's time over the subject's
@@ -29,16 +29,17 @@ def draw_programs(analysis: Analysis, looks: dict[str, Look], folder: Path) -> l
         found = analysis.memory_by_baseline.get((cell, name))
         return found.inverse() if found else None
 
-    return [
-        *_draw(analysis, looks, folder, "programs-time", "processor time for the same work", time),
-        *_draw(analysis, looks, folder, "programs-memory", "peak resident memory", memory),
-    ]
+    _draw(analysis, album, "time", "processor time for the same work", time)
+    _draw(analysis, album, "memory", "peak resident memory", memory)
 
 
 def _draw(
-    analysis: Analysis, looks: dict[str, Look], folder: Path, file: str, what: str,
+    analysis: Analysis, album: Album, file: str, what: str,
     value: Callable[[str, str], Optional[Ratio]],
-) -> list[Path]:
+) -> None:
+    if not album.wants("programs", f"programs-{file}"):
+        return
+    looks = looks_of(analysis.allocators, analysis.subject)
     cells = analysis.program_cells[:MOST_CELLS]
     figure = Figure(figsize=(max(7.0, 1.5 * len(cells) + 2), 4.4), layout="constrained")
     axes = figure.subplots()
@@ -59,9 +60,13 @@ def _draw(
                       markersize=6.5, label=name, **style)
         seen += [bound for _, r in known for bound in (r.interval.low, r.interval.high)]
     _prepare(axes, analysis.subject, what, [cell.id for cell in cells], min(seen), max(seen))
-    figure.suptitle(f"Real programs: {what}, others relative to {analysis.subject}", fontsize=12)
+    title = f"Real programs: {what}, others relative to {analysis.subject}"
+    figure.suptitle(title, fontsize=12)
     legend_below(figure, [axes], most=6)
-    return save(figure, folder, file)
+    left = len(analysis.program_cells) - len(cells)
+    more = f" {left} more cells are left out." if left else ""
+    save(figure, album, "programs", file, title,
+         f"Median and 95% interval of the ratio; above 1 the other needs more.{more}")
 
 
 def _prepare(

@@ -22,16 +22,15 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def explain_os_error(error: OSError, path: Path) -> str:
-    """Return a sentence for a failure to read or write `path` that says what to do."""
+def explain_os_error(error: OSError, path: Path, option: str = "--output FILE") -> str:
+    """Return a sentence for a failure to read or write `path` that says what to do; `option` is how the
+    user names another place."""
     what = {
         errno.ENOSPC: "no space is left on its file system: free some, or choose another place "
-        "with --output FILE",
-        errno.EDQUOT: "the disk quota is used up: free some, or choose another place with "
-        "--output FILE",
-        errno.EACCES: "permission denied: make it accessible, or choose another place with "
-        "--output FILE",
-        errno.EROFS: "its file system is read-only: choose another place with --output FILE",
+        f"with {option}",
+        errno.EDQUOT: f"the disk quota is used up: free some, or choose another place with {option}",
+        errno.EACCES: f"permission denied: make it accessible, or choose another place with {option}",
+        errno.EROFS: f"its file system is read-only: choose another place with {option}",
         errno.ENOENT: "it does not exist",
         errno.EEXIST: "it is not a directory",
         errno.ENOTDIR: "a part of the path is not a directory",

@@ -44,12 +44,12 @@ def test_a_run_draws_pictures_that_its_summary_links(bench) -> None:
     assert f"Plots:   {folder}" in done.stdout
     names = sorted(path.name for path in folder.iterdir())
     assert names == sorted(
-        f"{kind}-{workload}.{ending}" for kind in ("throughput", "ratio", "memory")
+        f"{kind}-{workload}.{ending}" for kind in ("throughput", "ratio", "memory", "tradeoff")
         for workload in ("larson", "bench_random_mixed", "xmalloc") for ending in ("svg", "png")
     )
     summary = bench.results.with_suffix(".md").read_text("utf-8")
     linked = re.findall(r"!\[[^]]*\]\(([^)]+)\)", summary)
-    assert len(linked) == 9
+    assert len(linked) == 12
     for link in linked:
         assert (bench.results.parent / link).read_bytes().startswith(PNG)
     shown = _texts(folder / "throughput-larson.svg")
