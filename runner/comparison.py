@@ -133,7 +133,8 @@ class Side:
 class Comparison:
     """All answers, and what a reader must know before believing them (`remarks`: one plain sentence
     each). `paired` is True when both were measured in one session, side by side. `unanswered` holds
-    questions that could not be answered, each with the reason."""
+    questions that could not be answered, each with the reason; `broken` those of cells in which the new
+    side fails where the base does not, which is worse than slower."""
 
     base: Side
     new: Side
@@ -146,6 +147,7 @@ class Comparison:
     remarks: list[str] = field(default_factory=list)
     unanswered: list[tuple[Question, str]] = field(default_factory=list)
     commands: list[list[str]] = field(default_factory=list)
+    broken: list[tuple[Question, str]] = field(default_factory=list)
 
     def with_verdict(self, verdict: str) -> list[Answer]:
         """Return the answers with this word, the largest change first."""
@@ -154,12 +156,19 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """The word for the whole: slower if anything got slower, else faster if anything got faster,
-        else undecided if any throughput is, else same."""
+        """The word for the whole: slower if anything got slower or broke, else faster if anything got
+        faster, else undecided if any throughput is (of programs: processor time), else same."""
+        if self.broken:
+            return SLOWER
         for verdict in (SLOWER, FASTER):
             if self.with_verdict(verdict):
                 return verdict
-        open_questions = [a for a in self.with_verdict(UNDECIDED) if a.metric.name == "ops_per_second"]
+        timed = {a.question.cell for a in self.answers if a.metric.name == "ops_per_second"}
+        open_questions = [
+            a for a in self.with_verdict(UNDECIDED)
+            if a.metric.name == "ops_per_second"
+            or a.metric.name == "cpu_ns_per_op" and a.question.cell not in timed
+        ]
         return UNDECIDED if open_questions or not self.answers else SAME
 
     def to_json(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from runner.records import (
     Resume,
     RunHeader,
     Sample,
-    to_json,
+    to_line,
 )
 
 # Written and taken back when a file is made, so that a full disk shows before anything is measured.
@@ -63,7 +63,7 @@ def _reject_constant(text: str) -> Any:
     raise ValueError(f"{text} is not JSON")
 
 
-def _parse(line: bytes) -> Record:
+def parse_record(line: bytes) -> Record:
     """Return the record in a line; raises ValueError (DecodeError is one) with the reason."""
     value = json.loads(line.decode("utf-8"), parse_constant=_reject_constant)
     if not isinstance(value, dict) or "record" not in value:
@@ -99,7 +99,7 @@ def read_run(path: Path) -> Run:
     records: list[Record] = []
     for number, line in enumerate(lines, start=1):
         try:
-            records.append(_parse(line))
+            records.append(parse_record(line))
         except ValueError as error:
             raise UsageError(
                 f"{path}:{number}: this line is damaged ({error}); restore the file from a copy "
@@ -108,7 +108,7 @@ def read_run(path: Path) -> Run:
     cut_bytes, needs_newline = len(tail), False
     if tail:
         try:
-            records.append(_parse(tail))
+            records.append(parse_record(tail))
             cut_bytes, needs_newline = 0, True
         except ValueError:
             pass
@@ -207,7 +207,7 @@ class ResultsWriter:
     def write(self, record: Record) -> None:
         """Append one record. When it can't be written whole, the file is cut back to the records
         before it and UsageError says why."""
-        line = json.dumps(to_json(record), allow_nan=False, separators=(",", ":")) + "\n"
+        line = to_line(record) + "\n"
         try:
             self._put(line.encode("ascii"))
         except OSError as error:
@@ -246,7 +246,7 @@ class ResultsWriter:
         try:
             while rest:
                 rest = rest[self._stream.write(rest):]
-            os.fsync(self._stream.fileno())
+            os.fdatasync(self._stream.fileno())  # the file's length, too, but not its times
         except OSError:
             try:
                 self._stream.truncate(self._written)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ PHASES: dict[str, list[tuple[str, float, float]]] = {
     "xmalloc": [("fill", 0.001, 4.5e6), ("exchange", 0.998, 4.6e6), ("drain", 0.001, 8e6)],
 }
 UNITS = {"redis": "commands", "sqlite": "statements", "gcc": "functions", "python": "rounds"}
+SUBJECTS = ("hakmem", "new")
 COMMITS = {"base": "1" * 40, "new": "2" * 40, "new2": "3" * 40}
 _START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 _SPEEDS = {"mimalloc": 0.95, "jemalloc": 0.9, "tcmalloc": 0.85, "tbbmalloc": 0.8, "system": 0.6}
@@ -59,7 +61,7 @@ def make_run(
     """
     names = _names(builds, allocators)
     header = _header(names, builds, workloads, threads, rounds, latency, counters, seconds,
-                     schema_version, effect_asked, machine, build, settings, commit)
+                     schema_version, effect_asked, machine, build, settings, commit, effect, path, seed)
     maker = _Maker(random.Random(seed), _effects(effect), noise, count_noise, session, drift, outliers,
                    neighbours, latency, counters, seconds, rounds, "hakmem" if not builds else "new")
     records: list[Record] = [to_json(header)]
@@ -280,11 +282,12 @@ def _header(
     rounds: int, latency: bool, counters: bool, seconds: float, schema_version: int,
     effect_asked: Optional[float], machine: Optional[Mapping[str, Any]],
     build: Optional[Mapping[str, Any]], settings: Optional[Mapping[str, Any]], commit: str,
+    effect: Effect, path: Path, seed: int,
 ) -> RunHeader:
     events = ["cycles", "instructions"] if counters else []
     roles = list(COMMITS)[: 1 + int(builds)] if builds else []
     header = RunHeader(
-        schema=SCHEMA_NAME, schema_version=schema_version, id="20260102T030405Z-0f0f0f",
+        schema=SCHEMA_NAME, schema_version=schema_version, id=f"20260102T030405Z-{_hash(str(path), seed)[:6]}",
         started="2026-01-02T03:04:05Z", command=["runner/run.py", "--matrix", "threads=1"],
         environment={},
         machine=Machine("Made Processor", "x86_64", 2, 2, None, 1, 8 << 30, 4096, "Linux 6.1", "Debian",
@@ -294,7 +297,7 @@ def _header(
         settings=Settings(seconds, rounds, None, False, latency, False, 42, 7, None,
                           effect_asked if builds else None),
         matrix={"threads": list(threads)}, workloads=list(workloads),
-        allocators=[_allocator(name, workloads) for name in names], skipped={},
+        allocators=[_allocator(name, workloads, effect) for name in names], skipped={},
         cells=_cells(workloads, threads),
         programs={name: ProgramEntry(f"/usr/bin/{name}", "d" * 64, "1.0", UNITS[name])
                   for name in workloads if name in UNITS},
@@ -308,10 +311,15 @@ def _header(
     )
 
 
-def _allocator(name: str, workloads: Sequence[str]) -> AllocatorEntry:
+def _hash(*what: Any) -> str:
+    return hashlib.sha256(repr(what).encode()).hexdigest()
+
+
+def _allocator(name: str, workloads: Sequence[str], effect: Effect) -> AllocatorEntry:
+    """A subject with another effect is another library; the others are the same in all files."""
     preloaded = name.startswith(("base", "new"))
     return AllocatorEntry(
         name, "none" if name == "none" else "preloaded" if preloaded else "linked",
-        ProgramFile(f"builds/{name}/libhakmem.so", "e" * 64), "0.1.0", "00ff",
+        ProgramFile(f"builds/{name}/libhakmem.so", _hash(name, effect if name in SUBJECTS else "")), "0.1.0", "00ff",
         {workload: ProgramFile(f"out/release/{workload}_system", "f" * 64) for workload in workloads},
     )

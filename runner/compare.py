@@ -1,0 +1,12 @@
+#!/usr/bin/env python3
+"""Compares two builds, or two allocators: faster, slower, the same or undecided, and how sure that is."""
+import sys
+
+import tree_path
+
+tree_path.need({"numpy": "python3-numpy", "scipy": "python3-scipy"})
+
+from runner.compare_main import main  # noqa: E402  (numpy must be there first)
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
