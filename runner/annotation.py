@@ -5,9 +5,10 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 from runner.errors import UsageError, nearest
 from runner.execute import run_program
@@ -23,6 +24,8 @@ _SECONDS = 120.0
 _INSTRUCTION = re.compile(r"\s*([0-9a-f]+):\s+(.*)")
 _MOST_BYTES = 256 * 1024  # of a function: more is none, but a hole in the tables
 
+FindSource = Callable[[str], Optional[str]]
+
 
 @dataclass(frozen=True)
 class Annotator:
@@ -33,8 +36,11 @@ class Annotator:
     environment: Mapping[str, str]
     interrupts: Interrupts
 
-    def annotate(self, profile: Profile, function: FunctionCost, unit: str) -> str:
-        """Return the hot instructions of a function as text. Raises UsageError and Interrupted."""
+    def annotate(
+        self, profile: Profile, function: FunctionCost, unit: str, find_source: FindSource
+    ) -> str:
+        """Return the hot instructions of a function as text; `find_source` is asked for the text of a
+        source file that is not there any more. Raises UsageError and Interrupted."""
         addresses = self._addresses(function)
         instructions = self._disassemble(function, addresses)
         lines = source_lines(
@@ -48,7 +54,10 @@ class Annotator:
             f"samples, {profile.cost(function.own):.3g} {unit}; shares below are of these. The time of an "
             "instruction may show at the one behind it."
         )
-        return "\n".join([head, "", *_layout(instructions, shown, addresses, function.own, sources)]) + "\n"
+        files = _Sources(find_source)
+        return "\n".join([
+            head, "", *_layout(instructions, shown, (addresses, function.own), sources, files), "",
+        ])
 
     def _addresses(self, function: FunctionCost) -> Counter[int]:
         code = self.names.map_of(function.path)
@@ -127,10 +136,10 @@ def _hot(
 
 
 def _layout(
-    instructions: Sequence[tuple[int, str]], shown: Sequence[int], weights: Mapping[int, int],
-    whole: int, sources: Mapping[int, str],
+    instructions: Sequence[tuple[int, str]], shown: Sequence[int],
+    weighed: tuple[Mapping[int, int], int], sources: Mapping[int, str], files: _Sources,
 ) -> list[str]:
-    files = _Sources()
+    weights, whole = weighed
     lines: list[str] = []
     before, source = -1, ""
     for number in shown:
@@ -153,7 +162,8 @@ def _layout(
 class _Sources:
     """Reads lines of source files, each file once."""
 
-    def __init__(self) -> None:
+    def __init__(self, find_source: FindSource) -> None:
+        self._find = find_source
         self._files: dict[str, list[str]] = {}
 
     def line(self, source: str) -> str:
@@ -163,9 +173,10 @@ class _Sources:
             return os.path.basename(source)
         if path not in self._files:
             try:
-                self._files[path] = Path(path).read_text("utf-8", "replace").splitlines()
+                text: Optional[str] = Path(path).read_text("utf-8", "replace")
             except OSError:
-                self._files[path] = []
+                text = self._find(path)
+            self._files[path] = (text or "").splitlines()
         texts = self._files[path]
-        text = texts[int(number) - 1].strip() if 0 < int(number) <= len(texts) else ""
-        return f"{os.path.basename(path)}:{number}  {text}".rstrip()
+        line = texts[int(number) - 1].strip() if 0 < int(number) <= len(texts) else ""
+        return f"{os.path.basename(path)}:{number}  {line}".rstrip()

@@ -29,8 +29,8 @@
     place.setAttribute(key, value);
   }
   const tools = make("div", { class: "hakflame-tools" });
-  const search = make("input", { type: "search", placeholder: "search", "aria-label": "search for a function",
-    spellcheck: "false", autocomplete: "off" });
+  const search = make("input", { type: "search", placeholder: "search", spellcheck: "false",
+    autocomplete: "off", "aria-label": "search for a function" });
   const reset = make("button", { type: "button", disabled: "" }, "Reset zoom");
   const found = make("span", { role: "status" });
   tools.append(search, reset, found);
@@ -38,7 +38,8 @@
   picture.append(place);
 
   function label(frame) {
-    const letters = Math.floor((picture.getBoundingClientRect().width * frame.shownWidth / 100 - 5) / glyph);
+    const pixels = picture.getBoundingClientRect().width * frame.shownWidth / 100;
+    const letters = Math.floor((pixels - 5) / glyph);
     let text = frame.element.querySelector("text");
     if (letters < 3) {
       if (text) text.textContent = "";
@@ -50,7 +51,8 @@
       text.setAttribute("y", "13");
       frame.element.append(text);
     }
-    text.textContent = frame.name.length <= letters ? frame.name : frame.name.slice(0, letters - 1) + "\u2026";
+    const fits = frame.name.length <= letters;
+    text.textContent = fits ? frame.name : frame.name.slice(0, letters - 1) + "\u2026";
   }
 
   function lay() {

@@ -179,14 +179,19 @@ def _annotate(
     went wrong is said, so that the profile itself is not lost."""
     found = Annotations([], None)
     for number, recording in enumerate(recordings if options.annotate is not None else []):
+        subject = recording.subject
         try:
             functions = find_functions(recording.profile, options.annotate or HOTTEST)
-            texts = [annotator.annotate(recording.profile, f, unit_of(sampling)) for f in functions]
+            texts = [
+                annotator.annotate(recording.profile, function, unit_of(sampling),
+                                   lambda path: subject.source(path, ROOT))
+                for function in functions
+            ]
         except UsageError as error:
             if number == 0:
                 return Annotations([], str(error))
             continue
-        found.texts.append((recording.subject, "\n".join(texts)))
+        found.texts.append((subject, "\n".join(texts)))
     return found
 
 
@@ -221,7 +226,8 @@ def _write(
         (data if subject is recordings[0].subject else data["against"])["annotation"] = name
     files[TABLE_FILE] = markdown_of(
         f"Profile of {options.cell.id}: {', '.join(r.subject.title for r in recordings)}",
-        sentences_of(recordings, sampling), blocks, pictures, [text for _, text in annotations.texts], command,
+        sentences_of(recordings, sampling), blocks, pictures, [text for _, text in annotations.texts],
+        command,
     )
     files[DATA_FILE] = json.dumps(data, indent=1) + "\n"
     path = folder

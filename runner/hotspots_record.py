@@ -108,8 +108,8 @@ def _served(subject: Subject, sample: Sample) -> tuple[Measurement, Provider]:
     if sample.failure is not None:
         told = "".join(f"\n    {line}" for line in sample.failure.stderr[-4:])
         raise UsageError(
-            f"{subject.given} can't be profiled: the run under perf failed ({sample.failure.reason.rstrip('.')})."
-            f"{told}"
+            f"{subject.given} can't be profiled: the run under perf failed "
+            f"({sample.failure.reason.rstrip('.')}).{told}"
         )
     assert sample.measured is not None and sample.provider is not None
     if sample.notes:  # it ran without perf at last

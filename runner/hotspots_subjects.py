@@ -12,7 +12,8 @@ from runner.building import build_drivers
 from runner.errors import UsageError
 from runner.interrupts import Interrupts
 from runner.records import BuildEntry
-from runner.revisions import build_revisions, find_revision
+from runner.revisions import DIRECTORY, REVISION, build_revisions, find_revision
+from runner.worktrees import git_says
 
 _BUILD = "rev:"
 _UNFIT = re.compile(r"[^A-Za-z0-9._+-]+")
@@ -35,6 +36,24 @@ class Subject:
         name = self.given[len(_BUILD):] if self.given.startswith(_BUILD) else self.given.partition("=")[0]
         changed = ", with changes" if self.build is not None and self.build.dirty else ""
         return f"{name}{f' ({commit}{changed})' if commit and commit not in name else changed}"
+
+    def source(self, path: str, root: Path) -> Optional[str]:
+        """Return the text of a source file that the build was made from, whose own tree is gone; None
+        where it is not known."""
+        if self.build is None:
+            return None
+        parts = Path(path).parts
+        for begin in range(1, len(parts)):
+            inner = Path(*parts[begin:])
+            if self.build.kind == REVISION:
+                text = git_says(root, "show", f"{self.build.commit}:{inner.as_posix()}")
+                if text is not None:
+                    return text
+            elif self.build.kind == DIRECTORY:
+                place = Path(self.given[len(_BUILD):] if self.given.startswith(_BUILD) else self.given)
+                if (place / inner).is_file():
+                    return (place / inner).read_text("utf-8", "replace")
+        return None
 
 
 def find_subjects(
@@ -116,4 +135,8 @@ def provide(subjects: Sequence[Subject], workload: str, root: Path, folder: Path
             reason = f"there is no driver {driver}; build it with make {driver.name}"
         if reason is not None:
             raise UsageError(f"{subject.given} can't be profiled: {reason.rstrip('.')}.")
-        check_library(allocator, driver, subject.given)
+        try:
+            check_library(allocator, driver)
+        except UsageError as error:
+            text = str(error).replace("--allocators ", "", 1).replace("--rev ", _BUILD, 1)
+            raise UsageError(text) from error

@@ -54,8 +54,8 @@ class RawSample:
 
 @dataclass(frozen=True)
 class StackSample:
-    """One sample with all functions named: the stack from the innermost frame outwards, what it counts for, and the place of
-    the instruction in its object's file."""
+    """One sample with all functions named: the stack from the innermost frame outwards, what it counts
+    for, and the place of the instruction in its object's file."""
 
     command: str
     period: int

@@ -120,7 +120,8 @@ def _why_not(outcome: Outcome, perf: str) -> str:
             "it with: sysctl kernel.perf_event_paranoid=2, or give perf the capability CAP_PERFMON "
             f"(setcap cap_perfmon=ep {os.path.realpath(perf)})."
         )
-    said = (outcome.start_error or next(iter(outcome.error_lines), "no message")).strip().rstrip(".")
+    lines = [line.strip() for line in outcome.error_lines if line.strip() not in ("Error:", "Warning:")]
+    said = (outcome.start_error or next(iter(lines), "no message")).rstrip(".")
     return (
         f"perf record does not work here ({said}); in a container allow it the system call "
         "perf_event_open (docker run --cap-add PERFMON), elsewhere look whether perf fits the kernel."
