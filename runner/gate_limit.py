@@ -39,6 +39,7 @@ class Judged:
     passed: bool
     sure: bool
     reason: str  # of a failure or a doubt, a clause; empty for what surely passes
+    noisy: bool = False  # the interval is too wide for a verdict
 
 
 def judge_ratio(ratio: float, low: float, high: float, limit: Limit) -> Judged:
@@ -51,11 +52,18 @@ def judge_ratio(ratio: float, low: float, high: float, limit: Limit) -> Judged:
         return Judged(
             limit.undecided == PASS, False,
             "too noisy to judge: the estimate is below, but the interval reaches the limit; measure longer "
-            "(time_budget) or on a quieter machine",
+            "(time_budget) or on a quieter machine", True,
         )
     if low < limit.least:
         return Judged(True, False, "not sure: the interval reaches below")
     return Judged(True, True, "")
+
+
+def word_for(judged: Sequence[Judged]) -> str:
+    """Return what goes before the worst of all: whether there is a verdict at all."""
+    failed = [one for one in judged if not one.passed]
+    noisy = failed and all(one.noisy for one in failed)
+    return "too noisy to judge: at worst" if noisy else "at worst"
 
 
 def worst_first(judged: Sequence[tuple[float, Judged]]) -> list[int]:

@@ -16,10 +16,10 @@ from runner.allocators import SUBJECT
 from runner.errors import UsageError
 from runner.estimate import FEW_SAMPLES, Estimate, estimate
 from runner.gate_kinds import Finding, Kind, NotJudged, Workshop
-from runner.gate_limit import FAIL, PASS, Judged, Limit, judge_ratio, worst_first
+from runner.gate_limit import FAIL, PASS, Judged, Limit, judge_ratio, word_for, worst_first
 from runner.gate_measure import drivers_options, failed_sample, measure
 from runner.gate_run import cells_of
-from runner.gate_values import Parameter, choice, per_cent, share, text, texts, time_span
+from runner.gate_values import Parameter, choice, per_cent, share, text, texts, time_span, whole
 from runner.machine import describe_machine
 from runner.records import Cell, Machine
 from runner.results_file import Run
@@ -76,7 +76,7 @@ def _judge(values: Mapping[str, Any], workshop: Workshop) -> Finding:
     options = ["--workloads", ",".join(values["workloads"]), "--allocators", SUBJECT]
     for entry in _matrix(values):
         options += ["--matrix", entry]
-    options += ["--duration", f"{values['seconds']:.6f}", *drivers_options(workshop)]
+    options += ["--duration", f"{values['seconds']:.6f}", "--repeat", str(values["rounds"]), *drivers_options(workshop)]
     measured = measure(workshop, "scaling", options, values["time_budget"])
     failed_sample(measured.run, [SUBJECT])
     limit = Limit(values["at_least"], _NARROW, values["undecided"])
@@ -125,7 +125,7 @@ def judge_points(points: list[Point], run: Run) -> Finding:
     machine, cores = run.header.machine, cores_of(run.header.machine)
     order = [points[n] for n in worst_first([(p.share.median, p.judged) for p in points])]
     worst = order[0]
-    measured = f"at worst {_shown(worst)}"
+    measured = f"{word_for([point.judged for point in points])} {_shown(worst)}"
     remarks: list[str] = []
     if any(point.threads > cores for point in points):
         remarks.append(f"This machine has {cores:g} core{'' if cores == 1 else 's'}: with more threads linear is "
@@ -154,6 +154,7 @@ SCALING = Kind(
         "at_least": Parameter(share),
         "matrix": Parameter(texts, ()),
         "seconds": Parameter(time_span, 0.25),
+        "rounds": Parameter(whole(FEW_SAMPLES, 10_000), 30),
         "time_budget": Parameter(time_span, 60.0),
         "undecided": Parameter(choice(FAIL, PASS), FAIL),
     },

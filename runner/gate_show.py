@@ -23,6 +23,7 @@ class Show:
         self._lines = sys.stderr if quiet else sys.stdout
         self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._what, self._begin, self._last = "", time.monotonic(), 0.0
+        self._drawn = False
 
     def begin(self, what: str) -> None:
         """Something that may take long begins now."""
@@ -49,16 +50,17 @@ class Show:
 
     def clear(self) -> None:
         """Take the changing line away."""
-        if self._live:
+        if self._drawn:
             self._stream.write("\r" + " " * self._width() + "\r")
             self._stream.flush()
+            self._drawn = False
 
     def _text(self, now: str) -> str:
         since = in_words(time.monotonic() - self._begin)
         return f"{self._what} ({since}){': ' if now else ''}{now.strip()}"
 
     def _draw(self, now: str) -> None:
-        width = self._width()
+        width, self._drawn = self._width(), True
         text = "".join(c if c.isprintable() else " " for c in self._text(now))
         self._stream.write("\r" + text[:width].ljust(width))
         self._stream.flush()

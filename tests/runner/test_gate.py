@@ -19,10 +19,11 @@ from runner.comparison import WHOLE_RUN, Answer, Comparison, Question, Side
 from runner.gate_kinds import NotJudged, Workshop
 from runner.gate_limit import Limit
 from runner.gate_main import main
+from runner.gate_measure import Measured
 from runner.gate_reference import Reference, find_reference
 from runner.gate_speed import SPEED, compare, judge_comparison
 from runner.interrupts import Interrupts
-from runner.results_file import read_run
+from runner.results_file import Run, read_run
 
 from made_results import make_run
 
@@ -219,3 +220,61 @@ def test_without_a_reference_speed_can_t_be_judged(root: Path, tmp_path: Path) -
                         Interrupts(), print)
     with pytest.raises(NotJudged, match="it is not there"):
         SPEED.judge({}, workshop)
+
+
+def different_libraries(run: Run) -> Run:
+    """Return the run of builds that differ."""
+    entries = [
+        replace(e, library=replace(e.library, sha256=str(n) * 64) if e.library else None)
+        for n, e in enumerate(run.header.allocators)
+    ]
+    return replace(run, header=replace(run.header, allocators=entries))
+
+
+def test_a_build_is_as_fast_as_itself(root: Path, tmp_path: Path, monkeypatch) -> None:
+    """Whatever noise says: here 50% slower."""
+    run = read_run(make_run(tmp_path / "x.jsonl", effect=0.5))
+    monkeypatch.setattr("runner.gate_speed.measure", lambda *_given: Measured(run, None))
+    workshop = Workshop(root, root / "out", True, Reference("v1", "v1", ""), tmp_path, {}, Interrupts(), print)
+    values = {"workloads": ("larson",), "matrix": (), "at_most_below": 0.05, "time_budget": 60.0, "undecided": "fail"}
+    finding = SPEED.judge(values, workshop)
+    assert finding.passed and "the same library to the byte" in finding.measured
+
+
+@pytest.mark.parametrize(
+    ("effect", "noise", "passes", "said"),
+    [(0.0, 0.01, True, "larson threads=1 0."), (0.10, 0.01, False, "10"), (0.03, 0.005, True, "2.96% slower"),
+     (0.065, 0.005, False, "6."), (0.15, 0.4, False, "too noisy to judge: at worst larson")],
+)
+def test_samples_are_judged_by_the_comparison(
+    root: Path, tmp_path: Path, monkeypatch, effect: float, noise: float, passes: bool, said: str,
+) -> None:
+    run = different_libraries(read_run(make_run(tmp_path / "x.jsonl", effect=effect, noise=noise, rounds=30)))
+    asked: list[list[str]] = []
+
+    def measured(_workshop: Workshop, _name: str, options: list[str], _budget: float) -> Measured:
+        asked.append(options)
+        return Measured(run, 0.3)
+
+    monkeypatch.setattr("runner.gate_speed.measure", measured)
+    workshop = Workshop(root, root / "out", True, Reference("v1", "v1 (abc)", "the newest tag"), tmp_path, {},
+                        Interrupts(), print)
+    values = {"workloads": ("larson",), "matrix": ("threads=1",), "at_most_below": 0.05, "time_budget": 60.0,
+              "undecided": "fail"}
+    finding = SPEED.judge(values, workshop)
+    assert finding.passed is passes, finding
+    assert said in finding.measured + " ".join(finding.remarks) and finding.measured.endswith("against v1 (abc)")
+    assert finding.remarks[:2] == [
+        "The reference is v1 (abc): the newest tag.",
+        "The machine was busy: others took 30% of the processors' time while it was measured."]
+    assert asked == [["--rev", "v1", "--rev", str(root), "--workloads", "larson", "--effect", "2.5%", "--matrix",
+                      "threads=1"]]
+    if said.startswith("too noisy"):
+        assert SPEED.judge({**values, "undecided": "pass"}, workshop).passed
+
+
+def test_without_numpy_speed_can_t_be_judged(tmp_path: Path, monkeypatch) -> None:
+    run = read_run(make_run(tmp_path / "x.jsonl"))
+    monkeypatch.setitem(sys.modules, "runner.compare_runs", None)
+    with pytest.raises(NotJudged, match="comparing needs"):
+        compare(run, 0.02)

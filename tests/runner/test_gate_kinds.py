@@ -203,8 +203,10 @@ def test_an_interrupt_lets_a_command_end_in_good_order(workshop: Workshop, tmp_p
 
 def test_scaling_is_measured_by_the_runner(workshop: Workshop) -> None:
     """The fake drivers are as fast with two threads as with one: half of linear on two cores."""
-    finding = judge(SCALING, workshop, workloads="larson", threads="1,2", seconds=0.01, time_budget=2, at_least="30%")
+    finding = judge(SCALING, workshop, workloads="larson", threads="1,2", seconds=0.01, time_budget=60,
+                    rounds=7, at_least="30%")
     assert finding.passed and "of linear with 2 threads of larson (95% interval" in finding.measured
+    assert "7 rounds; " in finding.measured
 
 
 def test_a_machine_that_others_use_can_t_be_judged(workshop: Workshop, tmp_path: Path, monkeypatch) -> None:
