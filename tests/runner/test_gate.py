@@ -23,6 +23,7 @@ from runner.gate_measure import Measured
 from runner.gate_reference import Reference, find_reference
 from runner.gate_speed import SPEED, compare, judge_comparison
 from runner.interrupts import Interrupts
+from runner.records import ProgramFile
 from runner.results_file import Run, read_run
 
 from made_results import make_run
@@ -222,18 +223,18 @@ def test_without_a_reference_speed_can_t_be_judged(root: Path, tmp_path: Path) -
         SPEED.judge({}, workshop)
 
 
-def different_libraries(run: Run) -> Run:
-    """Return the run of builds that differ."""
+def with_libraries(run: Run, *digits: str) -> Run:
+    """Return the run of builds whose libraries have these sums."""
     entries = [
-        replace(e, library=replace(e.library, sha256=str(n) * 64) if e.library else None)
-        for n, e in enumerate(run.header.allocators)
+        replace(entry, library=ProgramFile(f"{entry.name}.so", digit * 64))
+        for digit, entry in zip(digits, run.header.allocators)
     ]
     return replace(run, header=replace(run.header, allocators=entries))
 
 
 def test_a_build_is_as_fast_as_itself(root: Path, tmp_path: Path, monkeypatch) -> None:
     """Whatever noise says: here 50% slower."""
-    run = read_run(make_run(tmp_path / "x.jsonl", effect=0.5))
+    run = with_libraries(read_run(make_run(tmp_path / "x.jsonl", effect=0.5)), "a", "a")
     monkeypatch.setattr("runner.gate_speed.measure", lambda *_given: Measured(run, None))
     workshop = Workshop(root, root / "out", True, Reference("v1", "v1", ""), tmp_path, {}, Interrupts(), print)
     values = {"workloads": ("larson",), "matrix": (), "at_most_below": 0.05, "time_budget": 60.0, "undecided": "fail"}
@@ -249,7 +250,8 @@ def test_a_build_is_as_fast_as_itself(root: Path, tmp_path: Path, monkeypatch) -
 def test_samples_are_judged_by_the_comparison(
     root: Path, tmp_path: Path, monkeypatch, effect: float, noise: float, passes: bool, said: str,
 ) -> None:
-    run = different_libraries(read_run(make_run(tmp_path / "x.jsonl", effect=effect, noise=noise, rounds=30)))
+    made = make_run(tmp_path / "x.jsonl", effect=effect, noise=noise, rounds=30)
+    run = with_libraries(read_run(made), "a", "b")
     asked: list[list[str]] = []
 
     def measured(_workshop: Workshop, _name: str, options: list[str], _budget: float) -> Measured:
