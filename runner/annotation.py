@@ -13,9 +13,7 @@ from typing import Optional
 from runner.errors import UsageError, nearest
 from runner.execute import run_program
 from runner.folded_stacks import ALLOCATOR, FunctionCost, Profile
-from runner.inlined import source_lines
-from runner.interrupts import Interrupts
-from runner.perf_script import Names
+from runner.inlined import Lookup, source_lines
 
 MOST_LINES = 120
 _CONTEXT = 2  # instructions shown around a hot one
@@ -29,12 +27,9 @@ FindSource = Callable[[str], Optional[str]]
 
 @dataclass(frozen=True)
 class Annotator:
-    """What annotating needs."""
+    """Annotates functions. Runs objdump and addr2line."""
 
-    names: Names
-    scratch: Path
-    environment: Mapping[str, str]
-    interrupts: Interrupts
+    lookup: Lookup
 
     def annotate(
         self, profile: Profile, function: FunctionCost, unit: str, find_source: FindSource
@@ -43,10 +38,7 @@ class Annotator:
         source file that is not there any more. Raises UsageError and Interrupted."""
         addresses = self._addresses(function)
         instructions = self._disassemble(function, addresses)
-        lines = source_lines(
-            function.path, [address for address, _ in instructions], self.scratch, self.environment,
-            self.interrupts,
-        )
+        lines = source_lines(function.path, [address for address, _ in instructions], self.lookup)
         sources = {address: chain[0].source for address, chain in lines.items()}
         shown = _hot(instructions, addresses, function.own)
         head = (
@@ -60,7 +52,7 @@ class Annotator:
         ])
 
     def _addresses(self, function: FunctionCost) -> Counter[int]:
-        code = self.names.map_of(function.path)
+        code = self.lookup.names.map_of(function.path)
         if code is None:
             raise UsageError(
                 f"--annotate: {function.place.name} lies in {function.place.object}, which is no file that "
@@ -75,7 +67,7 @@ class Annotator:
         program = shutil.which("objdump")
         if program is None:
             raise UsageError("--annotate needs objdump; install Debian's package binutils.")
-        code = self.names.map_of(function.path)
+        code = self.lookup.names.map_of(function.path)
         assert code is not None
         found: list[tuple[int, str]] = []
         # What the compiler moved elsewhere (.cold) has a range of its own.
@@ -87,7 +79,7 @@ class Annotator:
             outcome = run_program(
                 [program, "-d", "-C", "--no-show-raw-insn", f"--start-address={start:#x}",
                  f"--stop-address={min(end, start + _MOST_BYTES):#x}", function.path],
-                {**self.environment, "LC_ALL": "C"}, _SECONDS, self.interrupts,
+                {**self.lookup.environment, "LC_ALL": "C"}, _SECONDS, self.lookup.interrupts,
             )
             if outcome.status != 0:
                 said = (outcome.error_lines or ["no message"])[-1]

@@ -67,9 +67,13 @@ class Served:
     provider: Optional[str]
     driver: Path
 
-    def role_of(self, frame: Frame) -> str:
-        """Return the part that a frame belongs to by the file that it lies in."""
-        place = frame.object
+    def is_measured(self, place: str) -> bool:
+        """True for an object of the driver or of the allocator."""
+        serves = self.provider is not None and same_file(place, Path(self.provider))
+        return serves or self.role_of(place) in (DRIVER, ALLOCATOR)
+
+    def role_of(self, place: str) -> str:
+        """Return the part that an object belongs to by its path, or perf's word for it."""
         if place.startswith("[") and place not in (UNKNOWN, "[vdso]", "[stack]", "[heap]"):
             return KERNEL
         name = os.path.basename(place)
@@ -189,7 +193,7 @@ class _Counter:
         for frame in reversed(frames):
             role = self._roles.get(frame.object)
             if role is None:
-                role = self._roles[frame.object] = self._served.role_of(frame)
+                role = self._roles[frame.object] = self._served.role_of(frame.object)
             if self._libc_serves and role == LIBC:
                 called = called or frame.name in _CALLS_OF_LIBC
                 role = ALLOCATOR if called else LIBC

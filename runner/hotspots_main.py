@@ -19,8 +19,9 @@ from runner.flame_graph import Heading, difference_graph, figure, flame_graph
 from runner.folded_stacks import folded_text
 from runner.hotspots_options import HOTTEST, HotspotOptions, parse_hotspot_options
 from runner.hotspots_record import Recording, Studio, together
-from runner.hotspots_subjects import Subject, find_subjects, provide
+from runner.hotspots_subjects import Subject, check_named, find_subjects, provide
 from runner.hotspots_tables import blocks_of, markdown_of, profile_json, sentences_of, unit_of
+from runner.inlined import Lookup
 from runner.interrupts import Interrupted, Interrupts
 from runner.matrix import needs_calibration, sample_seconds
 from runner.measure import Laboratory
@@ -105,6 +106,7 @@ def _profile(options: HotspotOptions, command: str, scratch: Path, interrupts: I
     drivers = options.drivers or drivers_folder(ROOT)
     asked = [("ALLOCATOR", options.allocator)]
     asked += [("--against", options.against)] if options.against is not None else []
+    check_named(asked, ROOT)
     environment = machine.driver_environment(os.environ)
     sampling = choose_sampling(environment, scratch, interrupts)
     subjects = find_subjects(asked, ROOT, scratch / "builds", _say, interrupts)
@@ -112,10 +114,9 @@ def _profile(options: HotspotOptions, command: str, scratch: Path, interrupts: I
     interrupts.check()
     laboratory = Laboratory(drivers, environment, interrupts)
     try:
-        studio = Studio(laboratory, sampling, scratch, environment, interrupts, Names())
-        recordings = _record(studio, subjects, options)
-        annotator = Annotator(studio.names, scratch, environment, interrupts)
-        annotations = _annotate(annotator, recordings, sampling, options)
+        lookup = Lookup(Names(), scratch, environment, interrupts)
+        recordings = _record(Studio(laboratory, sampling, lookup), subjects, options)
+        annotations = _annotate(Annotator(lookup), recordings, sampling, options)
         interrupts.check()
         found = _write(folder, options, recordings, sampling, annotations, command)
     finally:

@@ -2,20 +2,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.errors import UsageError
 from runner.folded_stacks import Profile, Served, add_up, merged
 from runner.hotspots_subjects import Subject
-from runner.inlined import inlined_functions
-from runner.interrupts import Interrupts
+from runner.inlined import MISSING, PROGRAM, Lookup, inlined_functions
 from runner.machine import cores_available
 from runner.matrix import sample_seconds
 from runner.measure import Laboratory, Ticket
 from runner.paths import TREE
-from runner.perf_script import Names, name_frames, read_script, write_script
+from runner.perf_script import name_frames, read_script, write_script
 from runner.profiling import Recorder, Sampling, choose_frequency
 from runner.records import Cell, Measurement, Provider, Sample, Settings
 
@@ -40,19 +40,16 @@ class Recording:
 
 @dataclass(frozen=True)
 class Studio:
-    """What recording needs: where drivers run, how samples are taken, a folder for what is large."""
+    """What recording needs: where drivers run, how samples are taken, how they are read."""
 
     laboratory: Laboratory
     sampling: Sampling
-    scratch: Path
-    environment: Mapping[str, str]
-    interrupts: Interrupts
-    names: Names
+    lookup: Lookup
 
     def record(self, subject: Subject, cell: Cell, settings: Settings, parts: int) -> Recording:
         """Sample one run, which is one of `parts`. Raises UsageError with what went wrong, and
         Interrupted."""
-        recorder = Recorder(self.sampling, self.scratch / f"{subject.slug}.data")
+        recorder = Recorder(self.sampling, self.lookup.scratch / f"{subject.slug}.data")
         seconds = (sample_seconds(cell, settings.duration_seconds) or _UNKNOWN_SECONDS) * parts
         recorder.frequency = choose_frequency(seconds, min(cell.concurrency, cores_available()))
         self.laboratory.perf = recorder
@@ -74,13 +71,13 @@ class Studio:
         return Recording(subject, profile, provider, measured, sample.arguments, recorder.frequency, [])
 
     def _read(self, data: Path, served: Served) -> Profile:
-        text = self.scratch / "script.txt"
-        write_script(data, text, self.environment, self.interrupts)
+        text = self.lookup.scratch / "script.txt"
+        write_script(data, text, self.lookup.environment, self.lookup.interrupts)
         with open(text, encoding="utf-8", errors="replace") as lines:
             samples = list(read_script(lines))
         text.unlink()
-        inlined = inlined_functions(samples, self.names, self.scratch, self.environment, self.interrupts)
-        return add_up(name_frames(samples, self.names, inlined), served)
+        inlined = inlined_functions(samples, served.is_measured, self.lookup)
+        return add_up(name_frames(samples, self.lookup.names, inlined), served)
 
 
 def together(recordings: Sequence[Recording], sampling: Sampling) -> Recording:
@@ -138,6 +135,8 @@ def _notes(subject: Subject, profile: Profile, sampling: Sampling, cpu: float) -
             f"{subject.title}: perf recorded {profile.weight / (cpu * 1e9):.0%} of the processor time; the "
             "rest is taken to be spent alike."
         )
+    if shutil.which(PROGRAM) is None:
+        found.append(MISSING)
     if profile.whole < _WHOLE_STACKS * profile.samples:
         found.append(
             f"{subject.title}: {1 - profile.whole / profile.samples:.0%} of the stacks could not be "

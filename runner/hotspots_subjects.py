@@ -12,7 +12,7 @@ from runner.building import build_drivers
 from runner.errors import UsageError
 from runner.interrupts import Interrupts
 from runner.records import BuildEntry
-from runner.revisions import DIRECTORY, REVISION, build_revisions, find_revision
+from runner.revisions import DIRECTORY, REVISION, RevisionBuild, build_revisions, find_revision
 from runner.worktrees import git_says
 
 _BUILD = "rev:"
@@ -56,23 +56,32 @@ class Subject:
         return None
 
 
+def check_named(options: Sequence[tuple[str, str]], root: Path) -> None:
+    """Raise UsageError for what names nothing, before anything is built."""
+    for option, given in options:
+        build = _build_named(option, given, root)
+        if build is None:
+            _named(option, given)
+        else:
+            try:
+                find_revision("new", build, root, lambda text: None)
+            except UsageError as error:
+                raise UsageError(str(error).replace("--rev ", _BUILD, 1)) from error
+
+
 def find_subjects(
     options: Sequence[tuple[str, str]], root: Path, scratch: Path, say: Callable[[str], None],
     interrupts: Interrupts,
 ) -> list[Subject]:
     """Return what is to be profiled, the builds among it built. `options` has pairs of an option's name
     and what was given. Raises UsageError and Interrupted."""
-    plain: dict[int, Allocator] = {}
-    builds: list[tuple[int, str]] = []
-    for number, (option, given) in enumerate(options):
-        build = _build_named(option, given, root, say)
-        if build is None:
-            plain[number] = _named(option, given)
-        else:
-            builds.append((number, build))
+    builds = [
+        (number, build) for number, (option, given) in enumerate(options)
+        for build in [_build_named(option, given, root)] if build is not None
+    ]
     # The other one is the base.
     builds.reverse()
-    made = {}
+    made: dict[int, RevisionBuild] = {}
     if builds:
         try:
             built = build_revisions([given for _, given in builds], root, scratch, say, interrupts)
@@ -80,16 +89,16 @@ def find_subjects(
             raise UsageError(str(error).replace("--rev ", _BUILD, 1)) from error
         made = {number: build for (number, _), build in zip(builds, built)}
     subjects: list[Subject] = []
-    for number, (_, given) in enumerate(options):
+    for number, (option, given) in enumerate(options):
         slug = _slug(given, [subject.slug for subject in subjects])
         if number in made:
             subjects.append(Subject(given, slug, made[number].allocator, made[number].entry))
         else:
-            subjects.append(Subject(given, slug, plain[number]))
+            subjects.append(Subject(given, slug, _named(option, given)))
     return subjects
 
 
-def _build_named(option: str, given: str, root: Path, say: Callable[[str], None]) -> Optional[str]:
+def _build_named(option: str, given: str, root: Path) -> Optional[str]:
     """Return which build of hakmem is meant, None where an allocator's name is given."""
     if given.startswith(_BUILD):
         return given[len(_BUILD):]

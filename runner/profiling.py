@@ -29,6 +29,8 @@ _FREQUENCIES = (2999, 1999, 997, 499, 199, 99, 49)  # odd, so as not to run in s
 _EVENTS = ("cycles", "cpu-clock")
 _USER_MODE = re.compile(r"[:/][A-Za-z]*u[A-Za-z]*$")  # as in cycles:u and cpu_core/cycles/u
 _PROBE_SECONDS = 30.0
+# A listener for programs loaded into the kernel would make every recording end half a second late.
+_RECORD = ("record", "-q", "--no-bpf-event")
 _MAX_DATA = "500M"  # where perf ends a recording early, should all else fail to keep it small
 _PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
 
@@ -76,8 +78,8 @@ def choose_sampling(environment: Mapping[str, str], scratch: Path, interrupts: I
     for call_graph in CALL_GRAPHS:
         for event in _EVENTS:
             outcome = run_program(
-                [perf, "record", "-q", "-e", event, "-F", "99", "--call-graph", call_graph,
-                 "-o", str(data), "--", "true"],
+                [perf, *_RECORD, "-e", event, "-F", "99", "--call-graph", call_graph, "-o", str(data),
+                 "--", "true"],
                 PerfStat.environment(environment), _PROBE_SECONDS, interrupts,
             )
             if outcome.status == 0 and data.is_file() and data.stat().st_size > 0:
@@ -156,7 +158,7 @@ class Recorder(PerfStat):
         self._forget()
         settings = [f"{name}={value}" for name, value in (variables or {}).items()]
         return [
-            find_perf(), "record", "-q", "-e", self.sampling.event, "-F", str(self.frequency),
+            find_perf(), *_RECORD, "-e", self.sampling.event, "-F", str(self.frequency),
             "--call-graph", self.sampling.call_graph, f"--max-size={_MAX_DATA}", "-o", str(self.data),
             "--", "env", *settings, *arguments,
         ]
