@@ -15,6 +15,7 @@ from runner.gate_values import Parameter, choice, per_cent, share, texts, time_s
 from runner.results_file import Run
 
 _METRIC = "ops_per_second"
+_LEAST_PAIRS = 6  # with fewer an interval means nothing
 # The interval is asked to be this part of what is allowed, so that a build as fast as the reference
 # passes surely.
 _EFFECT_PART = 0.5
@@ -84,6 +85,10 @@ def judge_comparison(comparison: Comparison, cells: list[str], limit: Limit) -> 
                        if question.cell == cell and question.metric == _METRIC and question.phase == WHOLE_RUN]
             raise NotJudged(f"{cell}: {reasons[0].rstrip('.') if reasons else 'nothing to compare was measured'}")
     chosen = [answers[cell] for cell in cells]
+    for answer in chosen:
+        if answer.pairs < _LEAST_PAIRS:
+            raise NotJudged(f"{answer.question.cell}: only {answer.pairs} pairs of samples were measured, "
+                            f"{_LEAST_PAIRS} are needed; give a larger time_budget")
     judged = [judge_ratio(answer.ratio, answer.low, answer.high, limit) for answer in chosen]
     order = worst_first([(answer.ratio, one) for answer, one in zip(chosen, judged)])
     remarks = [f"{_shown(chosen[n], comparison)}: {judged[n].reason}." for n in order if not judged[n].sure]

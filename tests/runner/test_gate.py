@@ -223,6 +223,12 @@ def test_without_a_reference_speed_can_t_be_judged(root: Path, tmp_path: Path) -
         SPEED.judge({}, workshop)
 
 
+def test_too_few_pairs_can_t_be_judged(tmp_path: Path) -> None:
+    run = read_run(make_run(tmp_path / "x.jsonl", rounds=1))
+    with pytest.raises(NotJudged, match="larson threads=1: only 1 pairs of samples were measured, 6 are needed"):
+        judge_comparison(compare(run, 0.02), ["larson threads=1"], LIMIT)
+
+
 def with_libraries(run: Run, *digits: str) -> Run:
     """Return the run of builds whose libraries have these sums."""
     entries = [
