@@ -24,6 +24,10 @@
     return made;
   }
 
+  // By itself on a phone it is as wide as the phone. (A page around it says so itself.)
+  if (document.documentElement === picture) {
+    picture.append(make("meta", { name: "viewport", content: "width=device-width, initial-scale=1" }));
+  }
   const place = document.createElementNS("http://www.w3.org/2000/svg", "foreignObject");
   for (const [key, value] of Object.entries({ x: 0, y: 64, width: "100%", height: 36 })) {
     place.setAttribute(key, value);

@@ -96,7 +96,7 @@ def difference_graph(base: Profile, new: Profile, heading: Heading) -> str:
         if step == 0:
             return 'class="hakflame-other"'
         side = "grew" if change > 0 else "shrank"
-        return f'class="hakflame-{side}" fill-opacity="{0.12 + 0.88 * step / _STEPS:.2f}"'
+        return f'class="hakflame-{side}" fill-opacity="{0.1 + 0.7 * step / _STEPS:.2f}"'
 
     legend = (
         _legend(8, "hakflame-grew", "costs more") + _legend(100, "hakflame-shrank", "costs less")
@@ -107,6 +107,8 @@ def difference_graph(base: Profile, new: Profile, heading: Heading) -> str:
 
 def figure(value: float, sign: bool = False) -> str:
     """Return a cost with three digits that matter."""
+    if value == 0:
+        return "0"
     digits = 0 if abs(value) >= 99.95 else 1 if abs(value) >= 9.995 else 2 if abs(value) >= 0.0995 else 3
     return f"{value:{'+' if sign else ''}.{digits}f}"
 

@@ -117,7 +117,7 @@ def test_what_a_compiler_appends_to_a_name_makes_no_difference() -> None:
 
 def test_three_digits_matter() -> None:
     assert [figure(v) for v in (1234.5, 99.94, 9.99, 0.1234, 0.01234)] == ["1234", "99.9", "9.99", "0.12", "0.012"]
-    assert figure(0.5, sign=True) == "+0.50"
+    assert figure(0.5, sign=True) == "+0.50" and figure(0.0) == "0"
 
 
 @pytest.fixture(scope="module")
@@ -202,10 +202,11 @@ def test_search_marks_what_it_finds_and_says_how_much(opened: WebPage) -> None:
     assert opened.script("document.querySelectorAll('.hakflame-missed').length") == 0
 
 
-def test_it_can_be_read_on_a_phone_and_in_the_dark(opened: WebPage) -> None:
+def test_it_can_be_read_on_a_phone_and_in_the_dark(opened: WebPage, tmp_path: Path) -> None:
     light = opened.script("getComputedStyle(document.querySelector('.hakflame-back')).fill")
-    opened.resize(390, 700)
+    opened.resize(390, 700, phone=True)
     opened.prefer("dark")
+    opened.open(tmp_path / "flame graph.svg")
     opened.wait_for("document.documentElement.getBoundingClientRect().width === 390")
     assert box(opened, "malloc")[2] == pytest.approx(234, abs=3)
     size = opened.script(f"parseFloat(getComputedStyle(({FRAME % 'malloc'}).querySelector('text')).fontSize)")
