@@ -36,6 +36,7 @@ class Gathered:
     are kept together: rounds, and a row of numbers each."""
 
     blocks: dict[Columns, tuple[list[int], list[Sequence[float]]]] = field(default_factory=dict)
+    packed: list[tuple[Columns, Array, Array]] = field(default_factory=list)  # the same, as arrays
     failures: list[tuple[int, str]] = field(default_factory=list)  # round and reason
 
     def add(self, sample: Sample) -> None:
@@ -52,6 +53,21 @@ class Gathered:
     def block(self, columns: Columns) -> tuple[list[int], list[Sequence[float]]]:
         """Return the rounds and rows of samples with these columns, to be appended to."""
         return self.blocks.setdefault(columns, ([], []))
+
+    def pack(self) -> None:
+        """Turn the lists into arrays. Nothing may be appended to blocks asked for before."""
+        self.packed += [
+            (columns, numpy.array(rounds, dtype=int), numpy.array(rows, dtype=float))
+            for columns, (rounds, rows) in self.blocks.items()
+        ]
+        self.blocks = {}
+
+    def join(self, later: Gathered) -> None:
+        """Take in what was collected elsewhere."""
+        self.pack()
+        later.pack()
+        self.packed += later.packed
+        self.failures += later.failures
 
 
 def numbers_of(measured: Measurement, counters: Optional[Counters]) -> dict[Column, float]:
@@ -159,15 +175,15 @@ def _series(gathered: Gathered, is_program: bool) -> Series:
 
 def _columns(gathered: Gathered) -> tuple[Array, dict[Column, Array]]:
     """Return rounds and columns of all samples; NaN where a sample lacks a number."""
-    count = sum(len(rounds) for rounds, _ in gathered.blocks.values())
+    gathered.pack()
+    count = sum(len(rounds) for _, rounds, _ in gathered.packed)
     all_rounds = numpy.zeros(count, dtype=int)
     column: dict[Column, Array] = {}
     place = 0
-    for columns, (rounds, rows) in gathered.blocks.items():
+    for columns, rounds, table in gathered.packed:
         here = slice(place, place + len(rounds))
         place += len(rounds)
         all_rounds[here] = rounds
-        table = numpy.array(rows, dtype=float)
         for number, name in enumerate(columns):
             if name not in column:
                 column[name] = numpy.full(count, math.nan)

@@ -176,7 +176,7 @@ def _match_cell(
             continue
         way = _estimate(metric, cell.id, slot, sides, values, controls)
         found.evidence.append(Evidence(
-            question, float(numpy.median(whole[BASE])), float(numpy.median(whole[NEW])),
+            question, robust.median(whole[BASE]), robust.median(whole[NEW]),
             min(map(len, whole)), way.estimate, way.half_width, way.p_value, (), way.blocked,
         ))
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
+import numpy
+
 from runner import robust
 from runner.comparison import METRICS, SAME, UNDECIDED, Answer, Metric, Question
 
@@ -38,7 +40,6 @@ class Evidence:
     p_value: Optional[float]
     notes: tuple[str, ...] = ()
     blocked: Optional[str] = None
-    spread: float = 0.0  # robust standard deviation of the log ratios; 0 where unknown
 
 
 def nothing(_level: float) -> float:
@@ -50,25 +51,24 @@ def paired_evidence(
     question: Question, sessions: Sequence[tuple[Array, Array]], notes: Sequence[str] = ()
 ) -> Evidence:
     """Return what pairs say: for each session the base's and the new side's values, pair by pair."""
-    base = robust.numpy.concatenate([pair[0] for pair in sessions])
-    new = robust.numpy.concatenate([pair[1] for pair in sessions])
+    base = numpy.concatenate([pair[0] for pair in sessions])
+    new = numpy.concatenate([pair[1] for pair in sessions])
     metric = METRICS[question.metric]
     agreed = _agreed(question, metric, base, new, notes)
     if agreed is not None:
         return agreed
     logs = [_logs(*pair) for pair in sessions if len(pair[0])]
-    pooled = robust.numpy.concatenate(logs)
-    known = (question, _median(base), _median(new), len(pooled))
+    pooled = numpy.concatenate(logs)
+    known = (question, robust.median(base), robust.median(new), len(pooled))
     if len(pooled) < LEAST_PAIRS:
         return Evidence(*known, *_of_few(pooled), None, tuple(notes), too_few(len(pooled), "pair"))
-    spread = robust.robust_deviation(pooled)
     if len(logs) >= LEAST_SESSIONS:
         estimate, half_width, p_value = _over_sessions(logs)
     else:
         interval = robust.BootstrapT(pooled)
         estimate, half_width, p_value = robust.trimmed_mean(pooled), interval.half_width, 0.0
     p_value = max(p_value, robust.signed_rank_p_value(pooled))
-    return Evidence(*known, estimate, half_width, p_value, tuple(notes), None, spread)
+    return Evidence(*known, estimate, half_width, p_value, tuple(notes))
 
 
 def _agreed(
@@ -100,7 +100,7 @@ def _logs(base: Array, new: Array) -> Array:
     """The log ratios; where a count is 0 on a side, one is added to both."""
     if (base <= 0).any() or (new <= 0).any():
         base, new = base + 1, new + 1
-    found: Array = robust.numpy.log(new / base)
+    found: Array = numpy.log(new / base)
     return found
 
 
@@ -123,7 +123,6 @@ def too_few(count: int, what: str) -> str:
 def _over_sessions(logs: Sequence[Array]) -> tuple[float, Callable[[float], float], float]:
     """Resample sessions and the pairs in them; Student's t, with the degrees of freedom that the share
     of the spread between sessions leaves (Satterthwaite, Biometrics Bulletin 2, 1946)."""
-    numpy = robust.numpy
     count = len(logs)
     means = numpy.array([robust.trimmed_mean(each) for each in logs])
     weights = numpy.array([float(len(each)) for each in logs])
@@ -150,10 +149,6 @@ def _over_sessions(logs: Sequence[Array]) -> tuple[float, Callable[[float], floa
     freedom = max(float(count - 1), freedom)
     p_value = robust.student_p_value(estimate / error, freedom) if error > 0 else float(estimate == 0)
     return estimate, lambda level: error * robust.student_quantile(level, freedom), p_value
-
-
-def _median(values: Array) -> float:
-    return float(robust.numpy.median(values))
 
 
 def judge(
