@@ -45,6 +45,17 @@ class Allocator:
     name: str
     kind: str  # linked | preloaded | none
     library: Optional[Path] = None
+    option: Optional[str] = None  # of a build that --rev named: how
+
+    @property
+    def where(self) -> str:
+        """Return the option that named it, for messages."""
+        return self.option or f"--allocators {self.name}={self.library}"
+
+    @property
+    def link_name(self) -> str:
+        """Return the name of a link to its library: the builds' are of one length, as their files'."""
+        return self.name if self.option is None or self.library is None else self.library.stem
 
     def driver_name(self, workload: str) -> str:
         """Return the file name of the driver that measures this allocator."""
@@ -91,13 +102,13 @@ def _parse_one(word: str) -> Allocator:
     return Allocator(name, "preloaded", Path(os.path.realpath(path)))
 
 
-def check_library(allocator: Allocator, program: Path, where: Optional[str] = None) -> None:
+def check_library(allocator: Allocator, program: Path) -> None:
     """Raise UsageError unless the allocator's library can serve malloc in a process that runs
-    `program` (an ELF file that shows the machine). `where` is the option that named the library."""
+    `program` (an ELF file that shows the machine)."""
     path = allocator.library
     if path is None:
         return
-    where = where or f"--allocators {allocator.name}={path}"
+    where = allocator.where
     try:
         library = ElfObject.read(path)
         exported = library.exported_functions()
@@ -205,7 +216,9 @@ class PreloadPaths:
 
     def path(self, allocator: Allocator) -> Optional[str]:
         """Return what to put into LD_PRELOAD, None for an allocator that is not preloaded."""
-        return None if allocator.library is None else self.link(allocator.name, str(allocator.library))
+        if allocator.library is None:
+            return None
+        return self.link(allocator.link_name, str(allocator.library))
 
     def link(self, name: str, plain: str) -> str:
         """Return a path to `plain` that can be preloaded; `name` is its own among all links."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
-from runner import machine, pictures
+from runner import comparing, machine, pictures
 from runner.allocators import LINKED, NONE
 from runner.building import drivers_folder
 from runner.counters import PerfStat
@@ -34,7 +36,7 @@ from runner.plan import (
     provide_drivers,
 )
 from runner.progress import make_progress
-from runner.records import End, Resume, RunHeader, Sample
+from runner.records import End, ExactCount, Resume, RunHeader, Sample
 from runner.results_file import ResultsWriter, Run, read_run
 from runner.schedule import in_words
 from runner.session import Session
@@ -100,25 +102,31 @@ def _start(options: Options, command: list[str], interrupts: Interrupts) -> int:
             f"--output {path}: its summary would replace '{summary_path(path)}'; choose another name, "
             "or move that file away."
         )
+    if options.rev:
+        comparing.check_folder(path)
     writer = ResultsWriter.create(path)
     laboratory = Laboratory(folder, machine.driver_environment(os.environ), interrupts)
     try:
         try:
+            builds = comparing.make_builds(options, path, ROOT, _say, interrupts)
+            request = request.with_builds([build.allocator for build in builds])
             allocators, skipped = provide_drivers(request, options, ROOT, _say)
             interrupts.check()
             for note in program_notes(request, options):
                 _say(note)
             header = make_header(
                 request, options, laboratory, allocators, skipped, ROOT,
-                RunName(run_id, command), interrupts,
+                RunName(run_id, command), interrupts, [build.entry for build in builds],
             )
             writer.write(header)
             for cell, same in request.repeated:
                 print(f"{cell.id} is the same run as {same.id}, and is measured once.")
         except BaseException:
             writer.discard()
+            if options.rev:
+                comparing.remove_builds(path)
             raise
-        return _measure(header, [], writer, laboratory, options, interrupts)
+        return _measure(Known(header), writer, laboratory, options, interrupts)
     finally:
         writer.close()
         laboratory.close()
@@ -146,7 +154,8 @@ def _go_on(options: Options, interrupts: Interrupts) -> int:
         _watch_files(run, laboratory)
         writer.go_on(run)
         writer.write(Resume(utc_now(), run.cut_bytes, machine.load_average()))
-        return _measure(run.header, run.samples, writer, laboratory, options, interrupts)
+        known = Known(run.header, run.samples, run.exact_counts)
+        return _measure(known, writer, laboratory, options, interrupts)
     finally:
         writer.close()
         laboratory.close()
@@ -169,20 +178,36 @@ def _watch_files(run: Run, laboratory: Laboratory) -> None:
             laboratory.remember(path)
 
 
+@dataclass(frozen=True)
+class Known:
+    """A run's plan, and what of it was measured before an interruption."""
+
+    header: RunHeader
+    samples: list[Sample] = field(default_factory=list)
+    exact_counts: list[ExactCount] = field(default_factory=list)
+
+
 def _measure(
-    header: RunHeader,
-    samples: list[Sample],
+    known: Known,
     writer: ResultsWriter,
     laboratory: Laboratory,
     options: Options,
     interrupts: Interrupts,
 ) -> int:
+    header, began = known.header, time.monotonic()
+    allocators = allocators_of(header, ROOT)
+    if header.builds and options.exact:
+        try:
+            comparing.count_exactly(header, known.exact_counts, allocators, laboratory, writer, _say)
+        except Interrupted:
+            pass  # the session finds out, too, and writes the end
+    spent = time.monotonic() - began + sum(count.elapsed_seconds for count in known.exact_counts)
     progress = make_progress(0)
     session = Session(
-        header, allocators_of(header, ROOT), laboratory, writer, progress, interrupts,
-        samples=list(samples),
+        header, allocators, laboratory, writer, progress, interrupts, samples=list(known.samples),
+        spent_before=spent,
     )
-    _announce(session, bool(samples))
+    _announce(session, bool(known.samples))
     try:
         end = session.run()
     except UsageError as error:
@@ -196,23 +221,29 @@ def _measure(
 
 
 def _announce(session: Session, going_on: bool) -> None:
-    header = session.header
-    settings = header.settings
-    rounds = "rounds as they fit" if settings.rounds is None else f"{settings.rounds} rounds"
-    limit = "" if settings.budget_seconds is None else f" within {in_words(settings.budget_seconds)}"
-    progress = session.progress
-    timed = any(not cell.is_program for cell in header.cells)
-    length = f" of {settings.duration_seconds:g} s samples" if timed else ""
-    progress.message(
-        f"{len(header.cells)} cells x {len(header.allocators)} allocators, {rounds}"
-        f"{length}{limit}; about "
-        f"{in_words(session.seconds_expected())} {'left' if going_on else 'in all'}."
-    )
+    header, progress = session.header, session.progress
+    if header.builds:
+        progress.message(comparing.plan_in_words(header))
+    else:
+        progress.message(_plan_in_words(session, going_on))
     load = header.machine.load_average
     if load is not None and load > max(0.5, header.machine.cores_available / 2):
         progress.message(f"The machine is busy (load {load:g}); the figures will be disturbed.")
     if header.counters.note is not None:
         progress.message(f"No hardware counters: {header.counters.note}.")
+
+
+def _plan_in_words(session: Session, going_on: bool) -> str:
+    header, settings = session.header, session.header.settings
+    rounds = "rounds as they fit" if settings.rounds is None else f"{settings.rounds} rounds"
+    limit = "" if settings.budget_seconds is None else f" within {in_words(settings.budget_seconds)}"
+    timed = any(not cell.is_program for cell in header.cells)
+    length = f" of {settings.duration_seconds:g} s samples" if timed else ""
+    return (
+        f"{len(header.cells)} cells x {len(header.allocators)} allocators, {rounds}"
+        f"{length}{limit}; about "
+        f"{in_words(session.seconds_expected())} {'left' if going_on else 'in all'}."
+    )
 
 
 def _resume_command(path: Path, options: Options) -> str:
@@ -227,6 +258,8 @@ def _present(
 ) -> int:
     """Show table, remarks and where everything is; draw; return the exit status."""
     run = read_run(path)
+    if run.header.builds:
+        return _present_comparison(run, options, end, interrupts)
     analysis = analyse(run.header, run.samples)
     if any(result.attempts for result in analysis.results.values()):
         print_blocks(make_blocks(analysis))
@@ -237,6 +270,7 @@ def _present(
         print(f"Interrupted; go on with: {_resume_command(path, options)}")
         return interrupts.exit_status if interrupts else EXIT_FAILED_SAMPLES
     print(headline(analysis))
+    _print_outside(end)
     sys.stdout.flush()
     folder = summary_path(path).with_name(f"{summary_path(path).stem}-plots")
     images: list[Path] = []
@@ -252,6 +286,29 @@ def _present(
     if complaint is not None:
         print(complaint)
     return EXIT_FAILED_SAMPLES if end.failed else EXIT_COMPLETE
+
+
+def _print_outside(end: End) -> None:
+    if end.outside_percent is not None:
+        print(f"Of the time of measuring {end.outside_percent:.1f}% passed outside of the drivers.")
+
+
+def _present_comparison(
+    run: Run, options: Options, end: End, interrupts: Optional[Interrupts]
+) -> int:
+    """Show what failed, what was measured beside the builds, the verdicts, and where everything is."""
+    for line in comparing.failures_in_words(run):
+        print(line)
+    if end.status != "complete":
+        print(f"Interrupted; go on with: {_resume_command(run.path, options)}")
+        return interrupts.exit_status if interrupts else EXIT_FAILED_SAMPLES
+    if len(run.header.allocators) > len(run.header.builds):
+        print_blocks(make_blocks(analyse(run.header, run.samples)))
+    status = comparing.show_comparison(run, ROOT)
+    _print_outside(end)
+    print(f"Results: {run.path}")
+    print(f"Builds:  {comparing.builds_folder(run.path)}")
+    return max(status, EXIT_FAILED_SAMPLES if end.failed else EXIT_COMPLETE)
 
 
 def _program_state(name: str) -> str:

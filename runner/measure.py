@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -169,6 +169,19 @@ class Laboratory:
             counters=counters if attempt.failure is None else None,
             notes=notes,
         )
+
+    def run_under(
+        self, wrapper: Sequence[str], variables: Mapping[str, str], allocator: Allocator, workload: str,
+        arguments: list[str], limit: float,
+    ) -> Attempt:
+        """Run a driver under another program, which gets its command line behind its own, and with
+        these environment variables."""
+        command = [*wrapper, str(self.driver(allocator, workload)), *arguments]
+        preload = self._preload.path(allocator)
+        preloaded = {} if preload is None else {"LD_PRELOAD": preload}
+        environment = {**self._environment, **variables, **preloaded}
+        outcome = run_program(command, environment, limit, self._interrupts)
+        return _judged(outcome, allocator, workload, arguments, limit, counted=False)
 
     def _attempt_program(
         self, allocator: Allocator, workload: str, program: ProgramCommand, limit: float

@@ -4,14 +4,16 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
+from runner.comparison import DEFAULT_EFFECT
 from runner.errors import UsageError
 from runner.matrix import DEFAULT_WORKLOADS, KEYS, WORKLOADS
 from runner.schedule import parse_time
 from runner.sentence_parser import SentenceParser
+from runner.shares import parse_share
 
 _EXAMPLES = """examples:
   runner/run.py --quick                          all workloads and allocators in two minutes
@@ -19,10 +21,13 @@ _EXAMPLES = """examples:
   runner/run.py --matrix threads=1..16*2 --matrix size=128,256,512,1024 --time-budget 20m
   runner/run.py --workloads larson --allocators hakmem,mimalloc,mine=/opt/lib/libmine.so
   runner/run.py --workloads redis,sqlite,gcc,python --allocators hakmem,mimalloc,jemalloc,system
+  runner/run.py --rev main --rev .               what is changed here, against main
+  runner/run.py --rev v1.0 --rev HEAD --effect 1% --time-budget 20m --workloads larson
   runner/run.py --resume results/20260102T030405Z-1a2b3c.jsonl
 
-exit status: 0 all samples were measured; 1 some failed, or the table could not be written; 2 wrong
-usage, or the results could not be written; 130 interrupted (go on with --resume)
+exit status: 0 all samples were measured, and with --rev nothing is slower; 1 some failed, something is
+slower, or the table could not be written; 2 wrong usage, a revision does not build, or the results could
+not be written; 130 interrupted (go on with --resume)
 """
 
 
@@ -48,6 +53,9 @@ class Options:
     plots: bool
     build: bool
     list: bool
+    rev: list[str] = field(default_factory=list)
+    effect: Optional[float] = None
+    exact: bool = True
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,6 +81,16 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--allocators", action="append", default=[], metavar="NAMES",
                       help="comma list of names, NAME=/path/to/lib.so for any other library, and "
                       "none for the loop without an allocator; repeatable; default: all installed")
+    what.add_argument("--rev", action="append", default=[], metavar="BUILD",
+                      help="compare builds of hakmem, two or more, the first is the base: a git revision, "
+                      "the directory of a source tree with its changes, or a library; the drivers are "
+                      "those of this tree, with each library preloaded, and other allocators are "
+                      "measured only if --allocators names them")
+    what.add_argument("--effect", metavar="SHARE", help="of a comparison: the change that is to be seen "
+                      f"(default {DEFAULT_EFFECT:.0%}%); each cell is measured until its interval is "
+                      "narrower")
+    what.add_argument("--no-exact", action="store_true",
+                      help="of a comparison: count no instructions with valgrind")
     what.add_argument("--check", action="store_true",
                       help="verify every block's contents (costs speed)")
     what.add_argument("--latency", action="store_true", help="sample the time of single calls")
@@ -81,12 +99,14 @@ def _parser() -> argparse.ArgumentParser:
     effort.add_argument("--quick", action="store_true",
                         help="short samples and few rounds: an answer in about two minutes")
     effort.add_argument("--duration", metavar="TIME", help="length of one sample (default: 0.5, "
-                        "less where the run would pass ten minutes); programs have the key 'work' "
-                        "instead")
+                        "less where the run would pass ten minutes; 0.1 with --rev); programs have the "
+                        "key 'work' instead")
     effort.add_argument("--repeat", metavar="N", help="rounds; each measures every cell once with "
-                        "every allocator (default: 15, fewer, at least 5, in a long run)")
+                        "every allocator (default: 15, fewer, at least 5, in a long run; with --rev as "
+                        "many as each cell needs)")
     effort.add_argument("--time-budget", metavar="TIME", help="time for everything that is "
-                        "measured, such as 90, 3m, 1h30m: as many rounds as fit, at least one")
+                        "measured, such as 90, 3m, 1h30m: as many rounds as fit, at least one (default "
+                        "with --rev: 5m, with --quick 1m)")
     effort.add_argument("--sample-limit", metavar="TIME", help="kill a sample that takes longer "
                         "(default: 60 s more than twenty times its expected length)")
     effort.add_argument("--order-seed", metavar="N", help="seed of the random order of samples "
@@ -130,11 +150,15 @@ def parse_options(arguments: Sequence[str]) -> Options:
         plots=not given.no_plots,
         build=not given.no_build and given.drivers is None,
         list=given.list,
+        rev=given.rev,
+        effect=None if given.effect is None else parse_share(given.effect, "--effect"),
+        exact=not given.no_exact,
     )
     if options.duration is not None and not 0.001 <= options.duration <= 86400:
         raise UsageError(
             f"--duration: {given.duration} is out of range; give 0.001 s to 24 h."
         )
+    _check_comparison(options)
     if options.resume is not None and options.output is not None:
         raise UsageError(
             "--resume and --output exclude each other: a resumed run goes on in its own file; "
@@ -148,6 +172,24 @@ def parse_options(arguments: Sequence[str]) -> Options:
     if options.drivers is not None and not os.path.isdir(options.drivers):
         raise UsageError(f"--drivers {options.drivers}: that is no directory; check the path.")
     return options
+
+
+def _check_comparison(options: Options) -> None:
+    """Raise UsageError for options that don't go together with --rev, or not without it."""
+    if options.resume is not None and options.rev:
+        raise UsageError(
+            "--resume and --rev exclude each other: a resumed comparison goes on with the builds that lie "
+            "beside its results; leave --rev away."
+        )
+    if len(options.rev) == 1:
+        raise UsageError(
+            f"--rev {options.rev[0]}: there is nothing to compare it with; give --rev twice, the base first."
+        )
+    if options.rev or options.resume is not None:
+        return
+    for option, given in (("--effect", options.effect is not None), ("--no-exact", not options.exact)):
+        if given:
+            raise UsageError(f"{option} belongs to a comparison; give two builds with --rev, or leave it away.")
 
 
 def _whole(text: Optional[str], option: str, low: int, high: int) -> Optional[int]:

@@ -6,16 +6,18 @@ import hashlib
 import os
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Optional
 
 from runner import machine
+from runner.adaptive import FIRST_ROUNDS
 from runner.allocators import (
     NONE, SUBJECT, Allocator, check_library, missing_library, parse_allocators,
 )
 from runner.building import VARIANT, build_drivers, drivers_folder
+from runner.comparison import DEFAULT_EFFECT
 from runner.counters import PerfStat
 from runner.driver_output import DriverReport
 from runner.errors import UsageError, explain_os_error
@@ -34,6 +36,7 @@ from runner.records import (
     SCHEMA_VERSION,
     AllocatorEntry,
     Build,
+    BuildEntry,
     Cell,
     ProgramEntry,
     ProgramFile,
@@ -41,7 +44,7 @@ from runner.records import (
     Settings,
     Value,
 )
-from runner.schedule import choose_effort
+from runner.schedule import Effort, choose_comparison_effort, choose_effort
 
 DEFAULT_SEED = 42
 QUICK_THREADS = (1, 2, 4)
@@ -55,7 +58,7 @@ class Request:
     matrix: dict[str, list[Value]]
     cells: list[Cell]
     allocators: list[Allocator]
-    named: bool  # the user named the allocators, so that a missing one is an error
+    named: bool  # the user named what is measured, so that something missing is an error
     repeated: list[tuple[Cell, Cell]]  # cells left out, each with the one that is the same run
     left_out: dict[str, str]  # programs that are not installed, with the reason
 
@@ -63,6 +66,16 @@ class Request:
     def programs(self) -> list[str]:
         """The workloads that are real programs."""
         return [name for name in self.workloads if name in PROGRAMS]
+
+    def with_builds(self, builds: Sequence[Allocator]) -> Request:
+        """Return the request with the builds of a comparison before what else is measured."""
+        taken = {name for build in builds for name in (build.name, build.link_name)}
+        for other in self.allocators:
+            if other.name in taken:
+                raise UsageError(
+                    f"--allocators {other.name}: a build of the comparison has that name; take another."
+                )
+        return replace(self, allocators=[*builds, *self.allocators])
 
     def targets(self, allocator: Allocator) -> list[str]:
         """Return what make has to build to measure an allocator."""
@@ -81,9 +94,9 @@ def make_request(options: Options) -> Request:
     threads = QUICK_THREADS if options.quick else _doubling_threads()
     work = QUICK_WORK if options.quick else FULL_WORK
     cells, repeated = without_repeats(make_cells(workloads, matrix, threads, work))
-    allocators = parse_allocators(options.allocators)
+    allocators = parse_allocators(options.allocators) if options.allocators or not options.rev else []
     request = Request(
-        workloads, matrix, cells, allocators, bool(options.allocators), repeated, left_out
+        workloads, matrix, cells, allocators, bool(options.allocators or options.rev), repeated, left_out
     )
     if request.programs and any(allocator.kind == NONE for allocator in allocators):
         raise UsageError(
@@ -216,7 +229,7 @@ def probe_allocators(
             attempt = laboratory.probe(allocator, workload)
             if attempt.failure is not None and allocator.library is not None:
                 raise UsageError(
-                    f"--allocators {allocator.name}={allocator.library}: the library does not "
+                    f"{allocator.where}: the library does not "
                     f"serve malloc when it is preloaded: {attempt.failure.reason}; see what "
                     f"LD_PRELOAD='{allocator.library}' /bin/true says."
                 )
@@ -270,15 +283,12 @@ def make_header(
     root: Path,
     name: RunName,
     interrupts: Interrupts,
+    builds: Sequence[BuildEntry] = (),
 ) -> RunHeader:
-    """Probe the drivers, choose the effort, calibrate, and return the run's first record."""
+    """Probe the drivers, choose the effort, calibrate, and return the run's first record; of a
+    comparison, if there are `builds`."""
     probed = probe_allocators(laboratory, allocators, request.workloads, root)
-    programs = [cell for cell in request.cells if cell.is_program]
-    effort = choose_effort(
-        (len(request.cells) - len(programs)) * len(allocators), quick=options.quick,
-        duration=options.duration, repeat=options.repeat, budget=options.time_budget,
-        fixed_seconds=len(allocators) * sum(sample_seconds(cell, 0.0) or 0.0 for cell in programs),
-    )
+    effort = _effort(request, options, len(allocators), bool(builds))
     environment = machine.driver_environment(os.environ)
     laboratory.perf = PerfStat.probe(environment, interrupts)
     settings = Settings(
@@ -291,10 +301,13 @@ def make_header(
         workload_seed=DEFAULT_SEED if options.seed is None else options.seed,
         order_seed=secrets.randbits(32) if options.order_seed is None else options.order_seed,
         sample_limit_seconds=options.sample_limit,
+        effect=(options.effect or DEFAULT_EFFECT) if builds else None,
     )
     judge = next((a for a in allocators if a.name == "system"), allocators[0])
     system = Allocator("system", "linked")
-    if not _missing_driver(system, request, laboratory.folder):
+    if builds:
+        judge = allocators[0]
+    elif not _missing_driver(system, request, laboratory.folder):
         judge = system
     cells = [
         laboratory.calibrate(cell, judge, settings) if needs_calibration(cell) else cell
@@ -318,6 +331,22 @@ def make_header(
         skipped=skipped,
         cells=cells,
         programs={name: _program_entry(laboratory, name, root) for name in request.programs},
+        builds=list(builds),
+    )
+
+
+def _effort(request: Request, options: Options, allocators: int, comparison: bool) -> Effort:
+    programs = [cell for cell in request.cells if cell.is_program]
+    items = (len(request.cells) - len(programs)) * allocators
+    fixed = allocators * sum(sample_seconds(cell, 0.0) or 0.0 for cell in programs)
+    if comparison:
+        return choose_comparison_effort(
+            items, FIRST_ROUNDS, quick=options.quick, duration=options.duration, repeat=options.repeat,
+            budget=options.time_budget, fixed_seconds=fixed,
+        )
+    return choose_effort(
+        items, quick=options.quick, duration=options.duration, repeat=options.repeat,
+        budget=options.time_budget, fixed_seconds=fixed,
     )
 
 
@@ -339,10 +368,12 @@ def _program_entry(laboratory: Laboratory, workload: str, root: Path) -> Program
 
 def allocators_of(header: RunHeader, root: Path) -> list[Allocator]:
     """Return the allocators of a recorded run."""
+    options = {build.allocator: f"--rev {build.given}" for build in header.builds}
     return [
         Allocator(
             entry.name, entry.kind,
             root / entry.library.path if entry.kind == "preloaded" and entry.library else None,
+            options.get(entry.name),
         )
         for entry in header.allocators
     ]
@@ -422,7 +453,7 @@ def _comparisons(
         ] == header.workloads))
     if options.allocators:
         wanted = [(a.name, a.library) for a in parse_allocators(options.allocators)]
-        recorded_ones = [(a.name, a.library) for a in allocators_of(header, root)]
+        recorded_ones = [(a.name, a.library) for a in allocators_of(header, root) if a.option is None]
         given.append(("--allocators", wanted == recorded_ones))
     for option, value, recorded in (
         ("--repeat", options.repeat, settings.rounds),
@@ -431,6 +462,7 @@ def _comparisons(
         ("--seed", options.seed, settings.workload_seed),
         ("--order-seed", options.order_seed, settings.order_seed),
         ("--sample-limit", options.sample_limit, settings.sample_limit_seconds),
+        ("--effect", options.effect, settings.effect),
         ("--check", options.check or None, settings.check),
         ("--latency", options.latency or None, settings.latency),
         ("--quick", options.quick or None, settings.quick),

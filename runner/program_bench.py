@@ -141,7 +141,7 @@ class ProgramBench:
         library = library_of(allocator, self._folder)
         line = [
             str(self._folder / LAUNCHER), "--json", "--workload", workload,
-            "--preload", self._preload.link(allocator.name, library),
+            "--preload", self._preload.link(allocator.link_name, library),
             "--witness", self._preload.link("witness", str(self._folder / WITNESS)),
             "--directory", str(folder), *options, "--", *start.arguments,
         ]

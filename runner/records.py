@@ -7,6 +7,7 @@ name says otherwise.
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
 from typing import Any, Optional, Union
 
@@ -348,3 +349,10 @@ _NAMES = {cls: name for name, cls in RECORD_TYPES.items()}
 def to_json(record: Record) -> dict[str, Any]:
     """Return the JSON object of a record; its first member, `record`, names its type."""
     return {"record": _NAMES[type(record)], **dataclasses.asdict(record)}
+
+
+def to_line(record: Record) -> str:
+    """Return the record as a line of a file, without its end: the same as `to_json`, several times as
+    fast, since it is done between samples. Raises ValueError for what is no JSON, such as infinity."""
+    value = {"record": _NAMES[type(record)], **vars(record)}
+    return json.dumps(value, default=vars, allow_nan=False, separators=(",", ":"))

@@ -41,7 +41,7 @@ class RevisionBuild:
     @property
     def allocator(self) -> Allocator:
         """The build as an allocator of a run."""
-        return Allocator(self.entry.allocator, "preloaded", self.library)
+        return build_allocator(self.entry, self.library)
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,11 @@ class Builder:
 
     say: Callable[[str], None]
     interrupts: Interrupts
+
+
+def build_allocator(entry: BuildEntry, library: Path) -> Allocator:
+    """Return a build as an allocator of a run, whose library is preloaded."""
+    return Allocator(entry.allocator, "preloaded", library, f"--rev {entry.given}")
 
 
 def role_names(count: int) -> list[str]:
@@ -134,8 +139,9 @@ def find_revision(name: str, given: str, root: Path, say: Callable[[str], None])
     if path.is_dir():
         return Wanted(_directory(name, given, path), path)
     if path.is_file():
-        check_library(Allocator(name, "preloaded", path), Path("/proc/self/exe"), f"--rev {given}")
-        return Wanted(BuildEntry(name, given, FILE, None, False, None), path)
+        entry = BuildEntry(name, given, FILE, None, False, None)
+        check_library(build_allocator(entry, path), Path("/proc/self/exe"))
+        return Wanted(entry, path)
     if path.exists():
         raise UsageError(f"--rev {given}: it is neither a directory nor a file; give a shared library (.so).")
     raise UsageError(f"--rev {given}: {_why_nothing(given, root)}.")

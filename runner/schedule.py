@@ -18,6 +18,12 @@ QUICK_ROUNDS = 9
 QUICK_BUDGET_SECONDS = 120.0
 SHORTEST_SECONDS = 0.15
 FEWEST_ROUNDS = 5
+# Of a comparison. What spoils a sample on a shared machine lasts for seconds: it hits both samples of a
+# pair alike if they are short, and many pairs tell more than a few long ones. At 0.1 s starting, filling
+# and draining still take less than a tenth of the time.
+COMPARISON_SECONDS = 0.1
+COMPARISON_BUDGET_SECONDS = 300.0
+QUICK_COMPARISON_BUDGET_SECONDS = 60.0
 # What a sample costs beyond what it measures: starting the program, filling, draining.
 STARTING_OVERHEAD_SECONDS = 0.04
 _SHORTEST_WITH_BUDGET_SECONDS = 0.05
@@ -66,9 +72,26 @@ def choose_effort(
     return Effort(wished, max(FEWEST_ROUNDS, min(most, rounds)), None)
 
 
+def choose_comparison_effort(
+    items: int, first_rounds: int, *, quick: bool, duration: Optional[float] = None,
+    repeat: Optional[int] = None, budget: Optional[float] = None, fixed_seconds: float = 0.0,
+) -> Effort:
+    """The same for a comparison of builds: as many rounds as its intervals need within the budget,
+    unless `repeat` says how many. The samples are shortened where `first_rounds` would not fit."""
+    wished = duration or COMPARISON_SECONDS
+    if repeat is not None and budget is None:
+        return Effort(wished, repeat, None)
+    if budget is None:
+        budget = QUICK_COMPARISON_BUDGET_SECONDS if quick else COMPARISON_BUDGET_SECONDS
+    rounds = first_rounds if repeat is None else min(repeat, first_rounds)
+    return _within_budget(
+        items, wished, duration is not None, repeat, budget, fixed_seconds, rounds
+    )
+
+
 def _within_budget(
     items: int, wished: float, fixed: bool, repeat: Optional[int], budget: float,
-    fixed_seconds: float,
+    fixed_seconds: float, fewest: int = FEWEST_ROUNDS,
 ) -> Effort:
     least = wished if fixed else _SHORTEST_WITH_BUDGET_SECONDS
     needed = items * (least + STARTING_OVERHEAD_SECONDS) + fixed_seconds
@@ -79,16 +102,17 @@ def _within_budget(
             f"at least {in_words(needed)}, or measure fewer cells or allocators."
         )
     if not fixed and items:
-        rounds = min(repeat or FEWEST_ROUNDS, FEWEST_ROUNDS)
+        rounds = min(repeat or fewest, fewest)
         affordable = (budget / rounds - fixed_seconds) / items - STARTING_OVERHEAD_SECONDS
         wished = round(min(wished, max(least, affordable)), 3)
     return Effort(wished, repeat, budget)
 
 
-def shuffled(items: Sequence[T], order_seed: int, round_number: int) -> list[T]:
-    """Return the items in the random order of one round, the same for the same seed."""
+def shuffled(items: Sequence[T], order_seed: int, what: object) -> list[T]:
+    """Return the items in the random order of `what`, such as a round's number: the same for the same
+    seed."""
     order = list(items)
-    random.Random(f"{order_seed}:{round_number}").shuffle(order)
+    random.Random(f"{order_seed}:{what}").shuffle(order)
     return order
 
 

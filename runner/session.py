@@ -1,11 +1,16 @@
-"""The measuring loop: warm-up, then rounds in random order, each sample on disk before the next."""
+"""The measuring loop: warm-up, then rounds in random order, each sample on disk before the next.
+
+In a comparison of builds the samples of one cell and round come directly after each other, and a round
+measures only the cells that are still open (`runner.adaptive`).
+"""
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Optional
 
+from runner.adaptive import openness_of
 from runner.allocators import Allocator
 from runner.interrupts import Interrupted, Interrupts
 from runner.matrix import sample_seconds
@@ -30,20 +35,31 @@ class Session:
     progress: Progress
     interrupts: Interrupts
     samples: list[Sample] = field(default_factory=list)
+    spent_before: InitVar[float] = 0.0  # seconds of the budget
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, spent_before: float) -> None:
         self._pairs: list[Pair] = [
             (cell, allocator) for cell in self.header.cells for allocator in self.allocators
         ]
+        self._builds = {build.allocator for build in self.header.builds}
+        self._openness = openness_of(self.header, self.samples)
         self._times = SampleTimes()
         self._began = time.monotonic()
-        self._spent_before = sum(sample.elapsed_seconds for sample in self.samples)
+        self._spent_before = spent_before + sum(sample.elapsed_seconds for sample in self.samples)
         self._done = {_key(s.round, s.cell, s.allocator) for s in self.samples}
+        self._last_round = max((s.round for s in self.samples), default=0)
         self._stuck: set[tuple[str, str]] = set()
         for sample in self.samples:
             self._learn(sample)
         self._position = len(self.samples)
+        self._open = len(self.header.cells)
+        self._round_ends = 0.0
         self.progress.total = self.expected_samples()
+
+    @property
+    def adaptive(self) -> bool:
+        """True if cells are measured until their intervals are narrow."""
+        return self._openness is not None and self.header.settings.rounds is None
 
     def expected_samples(self) -> int:
         """Return how many samples the whole run will have, as far as that is known."""
@@ -67,18 +83,21 @@ class Session:
         """Measure what is left and write the end of the run. Raises UsageError when the results
         can't be written; what is on disk stays."""
         status, reason = "complete", None
+        before, began = len(self.samples), time.monotonic()
         try:
             for ticket in self._tickets():
                 self.interrupts.check()
                 self.progress.update(
-                    len(self.samples), self._seconds_left(ticket.round), _name(ticket)
+                    len(self.samples), self._seconds_left(ticket.round), self._shown(ticket)
                 )
                 self._measure(ticket)
         except Interrupted:
             status, reason = "interrupted", "a signal asked to stop"
+        inside = sum(sample.elapsed_seconds for sample in self.samples[before:])
         end = End(
             status=status, reason=reason, ended=utc_now(), samples=len(self.samples),
             failed=sum(not sample.ok for sample in self.samples),
+            outside_percent=outside_percent(inside, time.monotonic() - began),
         )
         self.writer.write(end)
         return end
@@ -88,9 +107,18 @@ class Session:
         self.writer.write(sample)
         self.samples.append(sample)
         self._position += 1
+        self._done.add(_key(sample.round, sample.cell, sample.allocator))
+        self._last_round = max(self._last_round, sample.round)
+        if self._openness is not None:
+            self._openness.learn(sample)
         self._learn(sample)
         if sample.failure is not None:
             self.progress.message(f"Failed: {_name(ticket)}: {sample.failure.reason}")
+
+    def _shown(self, ticket: Ticket) -> str:
+        if not self.adaptive:
+            return _name(ticket)
+        return f"{_name(ticket)} ({self._open} of {len(self.header.cells)} cells open)"
 
     def _learn(self, sample: Sample) -> None:
         if sample.ok:
@@ -103,16 +131,64 @@ class Session:
             for cell, allocator in shuffled(self._warmups(), self.header.settings.order_seed, 0):
                 yield Ticket(cell, allocator, 0, self._position, warmup=True)
         number = 1
-        while self._another_round(number):
-            for cell, allocator in shuffled(self._pairs, self.header.settings.order_seed, number):
-                if _key(number, cell.id, allocator.name) in self._done:
-                    continue
-                if (cell.id, allocator.name) in self._stuck:
-                    continue  # it would only cost its whole time limit again
-                if number > 1 and self._over_budget(self._expect(cell)):
+        while True:
+            blocks = self._blocks(number)
+            if not self._another_round(number, blocks):
+                return
+            for block in blocks:
+                if number > 1 and self._over_budget(sum(self._expect(cell) for cell, _ in block)):
                     return
-                yield Ticket(cell, allocator, number, self._position, warmup=False)
+                for cell, allocator in block:
+                    yield Ticket(cell, allocator, number, self._position, warmup=False)
             number += 1
+
+    def _blocks(self, number: int) -> list[list[Pair]]:
+        """Return what is left of a round, in its order; what stands together is not torn apart."""
+        seed = self.header.settings.order_seed
+        if self._openness is None:
+            blocks = [[pair] for pair in shuffled(self._pairs, seed, number)]
+        else:
+            cells = self._openness.open_cells(number, self.header.cells)
+            self._open = len(cells)
+            blocks = [self._side_by_side(cell, number) for cell in shuffled(cells, seed, number)]
+            self._forecast(number)
+        left = [
+            [(cell, allocator) for cell, allocator in block
+             if _key(number, cell.id, allocator.name) not in self._done
+             # It would only cost its whole time limit again.
+             and (cell.id, allocator.name) not in self._stuck]
+            for block in blocks
+        ]
+        return [block for block in left if block]
+
+    def _side_by_side(self, cell: Cell, number: int) -> list[Pair]:
+        """The builds of one cell, next to each other in random order, and before or after them what else
+        is measured."""
+        seed, key = self.header.settings.order_seed, f"{number}:{cell.id}"
+        builds = [(cell, a) for a in self.allocators if a.name in self._builds]
+        # One of a pair whose other one is long past, or never came to an end, has no use.
+        if any(_key(number, cell.id, a.name) in self._done for _, a in builds) or sum(
+            (cell.id, a.name) not in self._stuck for _, a in builds
+        ) < 2:
+            builds = []
+        parts = [builds] + [[(cell, a)] for a in self.allocators if a.name not in self._builds]
+        return [
+            pair for part in shuffled(parts, seed, key) for pair in shuffled(part, seed, f"{key}:builds")
+        ]
+
+    def _forecast(self, number: int) -> None:
+        """Reckon when everything that is still needed will be measured, and with how many samples."""
+        if not self.adaptive or self._openness is None:
+            return
+        seconds, count = 0.0, 0
+        for cell in self._openness.open_cells(number, self.header.cells):
+            rounds = self._openness.rounds_expected(cell, number - 1) - (number - 1)
+            count += rounds * len(self.allocators)
+            seconds += rounds * len(self.allocators) * self._expect(cell)
+        budget = self.header.settings.budget_seconds
+        left = seconds if budget is None else min(seconds, max(0.0, budget - self._spent()))
+        self._round_ends = time.monotonic() + left
+        self.progress.total = len(self.samples) + (round(count * left / seconds) if seconds else 0)
 
     def _warmups(self) -> list[Pair]:
         """One sample of each driver, in the first cell of its workload."""
@@ -128,21 +204,17 @@ class Session:
         warmups = sum(self._expect(cell) for cell, _ in self._warmups())
         return self._spent() + warmups + self._round_seconds() <= budget
 
-    def _another_round(self, number: int) -> bool:
+    def _another_round(self, number: int, blocks: Sequence[Sequence[Pair]]) -> bool:
         settings = self.header.settings
         if settings.rounds is not None and number > settings.rounds:
             return False
-        if number == 1:
-            return True
-        left = [
-            pair for pair in self._pairs
-            if (pair[0].id, pair[1].name) not in self._stuck
-        ]
-        if not left:
+        if number == 1 or number <= self._last_round:
+            return True  # the first one always, and what an interruption left
+        costs = [sum(self._expect(cell) for cell, _ in block) for block in blocks]
+        if not costs:
             return False
-        started = any(_key(number, cell.id, allocator.name) in self._done
-                      for cell, allocator in left)
-        return started or not self._over_budget(sum(self._expect(cell) for cell, _ in left))
+        # Pairs count one by one; of allocators none is to have more samples than another.
+        return not self._over_budget(sum(costs) if self._openness is None else min(costs))
 
     def _over_budget(self, seconds: float) -> bool:
         budget = self.header.settings.budget_seconds
@@ -161,11 +233,12 @@ class Session:
 
     def _seconds_left(self, current_round: int) -> Optional[float]:
         settings = self.header.settings
-        in_this_round = {(s.cell, s.allocator) for s in self.samples if s.round == current_round}
+        if self.adaptive and current_round:
+            return max(0.0, self._round_ends - time.monotonic())
         pairs = self._warmups() if current_round == 0 else self._pairs
         left = sum(
             self._expect(cell) for cell, allocator in pairs
-            if (cell.id, allocator.name) not in in_this_round
+            if _key(current_round, cell.id, allocator.name) not in self._done
         )
         if settings.rounds is not None:
             left += (settings.rounds - current_round) * self._round_seconds()
@@ -173,6 +246,14 @@ class Session:
             return left
         remaining = max(0.0, settings.budget_seconds - self._spent())
         return remaining if settings.rounds is None else min(left, remaining)
+
+
+def outside_percent(inside: float, wall: float) -> Optional[float]:
+    """Return the share of `wall` seconds in which no driver ran, per cent, when drivers ran for `inside`
+    seconds; None where none ran."""
+    if inside <= 0 or wall <= 0:
+        return None
+    return round(max(0.0, 100 * (1 - inside / wall)), 2)
 
 
 def _key(round_number: int, cell: str, allocator: str) -> tuple[int, str, str]:

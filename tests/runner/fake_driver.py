@@ -88,6 +88,13 @@ def _misbehave(words, report):
             report.pop(value)
         elif name == "speed":
             report["ops_per_second"] = float(value)
+        elif name == "speed-of":  # a build, by its library's file name
+            library, _, speed = value.partition(":")
+            if os.path.basename(report["provider"]["path"]) == library:
+                report["ops_per_second"] = float(speed)
+        elif name == "noisy-at":  # threads
+            if report["arguments"].get("threads") == int(value):
+                report["ops_per_second"] *= 0.5 + (os.getpid() * 7919 % 1000) / 1000
         elif name == "memory":
             report["peak_rss_bytes"] = int(value)
         elif name == "sleep":
@@ -118,7 +125,7 @@ def _report(workload, allocator, values, flags):
             "name": "unknown" if preload else allocator, "version": "1.2", "path": path,
             "build_id": "abcd", "complete": True, "parts": {"malloc": path},
         },
-        "operations": 1000, "checksum": "0x1", "wall_seconds": seconds,
+        "operations": int(values.get("operations", 1000)), "checksum": "0x1", "wall_seconds": seconds,
         "cpu_user_seconds": seconds, "cpu_system_seconds": 0.0, "ops_per_second": speed,
         "peak_rss_bytes": int(8_000_000 * (1 + 0.01 * noise)), "end_rss_bytes": 4_000_000,
         "rss_halves_bytes": [8_000_000, 8_000_000], "minor_faults": 100, "major_faults": 0,
