@@ -144,7 +144,8 @@ def _draw_panel(axes: Axes, panel: Panel, family: str) -> None:
         for end, cut, arrow in ((left, low < -reach, "<"), (right, high > reach, ">")):
             axes.plot([end], [place], color="#222222", linestyle="none", marker=arrow if cut else "|",
                       markersize=5)
-        axes.annotate(f"{change:+.{_digits(change)}f}%", (1.0, place),
+        text = f"{change:+.{_digits(change)}f}%" if change else "0%"
+        axes.annotate(text, (1.0, place),
                       xycoords=("axes fraction", "data"), xytext=(6, 0), textcoords="offset points",
                       va="center", ha="left", fontsize=8.5,
                       weight="bold" if answer.verdict in (SLOWER, FASTER) else "normal")

@@ -56,9 +56,11 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
     export.add_argument("--format", choices=["csv", "jsonl"],
                         help="(default: what --output ends with, else csv)")
     export.add_argument("--output", type=Path, metavar="FILE", help="(default: standard output)")
-    given = parser.parse_args(arguments)
+    given, unknown = parser.parse_known_args(arguments)
     if given.command is None:
         raise UsageError("say what to do: add, list, trend or export; --help shows all.")
+    if unknown:  # the command's own parser knows what was meant
+        commands.choices[given.command].error(f"unrecognized arguments: {' '.join(unknown)}")
     return given
 
 
