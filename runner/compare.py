@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Compares two builds, or two allocators: faster, slower, the same or undecided, and how sure that is."""
+import gc
 import sys
 
 import tree_path
@@ -9,4 +10,5 @@ tree_path.need({"numpy": "python3-numpy", "scipy": "python3-scipy"})
 from runner.compare_main import main  # noqa: E402  (numpy must be there first)
 
 if __name__ == "__main__":
+    gc.disable()  # very many small things are made, and none in circles
     sys.exit(main(sys.argv[1:]))

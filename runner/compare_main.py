@@ -1,7 +1,6 @@
 """The command line of compare.py: options, files, text or JSON, exit status."""
 from __future__ import annotations
 
-import gc
 import json
 import os
 import signal
@@ -145,7 +144,6 @@ def _stop(number: int, _frame: Any) -> None:
 def _run(given: Sequence[str]) -> int:
     try:
         arguments = parse_arguments(given)
-        gc.disable()  # very many small things are made, and none in circles
         comparison = compare_files(arguments.base, arguments.new, arguments.options)
     except UsageError as error:
         print(f"compare.py: {error}", file=sys.stderr)

@@ -24,6 +24,7 @@ TOTALS = ("operations", "wall_seconds", "cpu_user_seconds", "cpu_system_seconds"
           "peak_rss_bytes", "minor_faults")
 OF_PHASE = ("operations", "wall_seconds", "ops_per_second")
 QUANTILES = ("malloc_p50", "malloc_p99", "malloc_p999", "free_p50", "free_p99", "free_p999")
+WHOLE_NUMBERS = ("operations", "peak_rss_bytes", "minor_faults")
 EVENTS = {"cycles": "cycles_per_op", "instructions": "instructions_per_op"}
 NO_THROUGHPUT = "it reports no throughput above 0"
 Column = tuple[str, str]  # phase (WHOLE_RUN for none) and field, quantile or event
@@ -137,7 +138,8 @@ def recording_of(run: Run) -> Recording:
 def series_of(
     gathered: dict[tuple[str, str], Gathered], cells: Iterable[Cell]
 ) -> dict[tuple[str, str], Series]:
-    """Turn what was collected into arrays; samples of cells that the header does not know are left out."""
+    """Turn what was collected into arrays; samples of cells that the header does not know are left out.
+    Raises ValueError where a count is no whole number."""
     known = {cell.id: cell for cell in cells}
     return {
         key: _series(rows, known[key[0]].is_program) for key, rows in gathered.items() if key[0] in known
@@ -148,6 +150,9 @@ def _series(gathered: Gathered, is_program: bool) -> Series:
     rounds, column = _columns(gathered)
     nothing = numpy.full(len(rounds), math.nan)
     total = {name: column.get((WHOLE_RUN, name), nothing) for name in TOTALS}
+    for (_, name), numbers in column.items():
+        if name in WHOLE_NUMBERS and (numbers % 1 > 0).any():
+            raise ValueError(f"{name} is not a whole number")
     operations, rate = total["operations"], total["ops_per_second"]
     cpu = total["cpu_user_seconds"] + total["cpu_system_seconds"]
     values: dict[Slot, Array] = {
