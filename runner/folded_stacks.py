@@ -22,7 +22,7 @@ DRIVER, ALLOCATOR, LIBC, KERNEL, OTHER = "driver", "allocator", "libc", "kernel"
 ROLES = (ALLOCATOR, DRIVER, LIBC, KERNEL, OTHER)
 UNKNOWN_CALLER = "[callers unknown]"
 # What runs before the driver does, in its process, and what starts every thread.
-_NOT_THE_DRIVER = ("perf", "perf-exec", "env")
+_NOT_THE_DRIVER = ("perf", "perf-exec")
 _ENTRIES = re.compile(r"clone3?|__clone3?|start_thread|_start|_?_?libc_start_(main|call_main).*|start")
 _LIBC = re.compile(r"(libc[.-]|libpthread[.-]|ld-(linux|musl|[0-9])|ld64\.|libc\.musl)")
 _CALLS_OF_LIBC = {"malloc", "free", "calloc", "realloc", "memalign", "posix_memalign", "aligned_alloc"}

@@ -29,8 +29,9 @@ _FREQUENCIES = (2999, 1999, 997, 499, 199, 99, 49)  # odd, so as not to run in s
 _EVENTS = ("cycles", "cpu-clock")
 _USER_MODE = re.compile(r"[:/][A-Za-z]*u[A-Za-z]*$")  # as in cycles:u and cpu_core/cycles/u
 _PROBE_SECONDS = 30.0
-# A listener for programs loaded into the kernel would make every recording end half a second late.
-_RECORD = ("record", "-q", "--no-bpf-event")
+# A listener for programs loaded into the kernel would make every recording end half a second late, and
+# perf's cache would keep a copy of every library in the user's home.
+_RECORD = ("record", "-q", "--no-bpf-event", "--no-buildid-cache")
 _MAX_DATA = "500M"  # where perf ends a recording early, should all else fail to keep it small
 _PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
 
@@ -145,6 +146,7 @@ class Recorder(PerfStat):
         self.sampling = sampling
         self.data = data
         self.frequency = _FREQUENCIES[-1]
+        self._variables: dict[str, str] = {}
 
     @property
     def active(self) -> bool:
@@ -154,14 +156,20 @@ class Recorder(PerfStat):
     def wrap(
         self, arguments: Sequence[str], variables: Optional[Mapping[str, str]] = None
     ) -> list[str]:
-        """Return the command line that samples `arguments`; `variables` are set for the driver alone."""
+        """Return the command line that samples `arguments`. `variables` are set for perf too: a program
+        between the two (env) that maps the C library before the driver does makes perf lose the callers
+        of the C library's functions, in one recording of three (seen with perf 6.1)."""
         self._forget()
-        settings = [f"{name}={value}" for name, value in (variables or {}).items()]
+        self._variables = dict(variables or {})
         return [
             find_perf(), *_RECORD, "-e", self.sampling.event, "-F", str(self.frequency),
             "--call-graph", self.sampling.call_graph, f"--max-size={_MAX_DATA}", "-o", str(self.data),
-            "--", "env", *settings, *arguments,
+            "--", *arguments,
         ]
+
+    def environment(self, environment: Mapping[str, str]) -> dict[str, str]:  # type: ignore[override]
+        """Return the environment of perf and the driver; follows `wrap`."""
+        return {**PerfStat.environment(environment), **self._variables}
 
     def read(self) -> Optional[Counters]:
         """Return no numbers, but something if samples were recorded."""
