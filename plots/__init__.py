@@ -29,11 +29,12 @@ __all__ = ["KINDS", "Picture", "draw_all", "draw_comparison", "draw_trends"]
 
 def draw_all(
     run: Union[Run, Path], folder: Path, comparison: Optional[Comparison] = None,
-    only: Sequence[str] = (),
+    only: Sequence[str] = (), png: bool = True,
 ) -> list[Picture]:
     """Draw what a results file can show. Of a run with builds the comparisons of each with its first
-    are made here, unless one is given. `only` names kinds or single pictures."""
-    album = _open(folder, only)
+    are made here, unless one is given. `only` names kinds or single pictures;
+    without `png` there is only the SVG of each, in less time."""
+    album = _open(folder, only, png)
     from plots.figures import draw_workloads
     from plots.latency import draw_latency
     from plots.programs import draw_programs
@@ -56,10 +57,10 @@ def draw_all(
 
 
 def draw_comparison(
-    comparison: Comparison, folder: Path, only: Sequence[str] = ()
+    comparison: Comparison, folder: Path, only: Sequence[str] = (), png: bool = True
 ) -> list[Picture]:
     """Draw the changes of every phase, one picture for each family of metrics that has answers."""
-    album = _open(folder, only)
+    album = _open(folder, only, png)
     from plots.regression import draw_regression
 
     try:
@@ -69,9 +70,11 @@ def draw_comparison(
     return album.pictures
 
 
-def draw_trends(trends: Sequence[Trend], folder: Path, only: Sequence[str] = ()) -> list[Picture]:
+def draw_trends(
+    trends: Sequence[Trend], folder: Path, only: Sequence[str] = (), png: bool = True
+) -> list[Picture]:
     """Draw a metric over commits; one picture for each workload."""
-    album = _open(folder, only)
+    album = _open(folder, only, png)
     from plots.trend import draw_trend
 
     try:
@@ -81,7 +84,7 @@ def draw_trends(trends: Sequence[Trend], folder: Path, only: Sequence[str] = ())
     return album.pictures
 
 
-def _open(folder: Path, only: Sequence[str]) -> Album:
+def _open(folder: Path, only: Sequence[str], png: bool) -> Album:
     check_only(only)
     from plots.style import set_defaults
 
@@ -90,7 +93,7 @@ def _open(folder: Path, only: Sequence[str]) -> Album:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(explain_os_error(error, folder, "--out DIR")) from error
-    return Album(folder, only)
+    return Album(folder, only, png)
 
 
 def _comparisons(run: Run, must: bool) -> list[Comparison]:

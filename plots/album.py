@@ -39,10 +39,11 @@ class Picture:
 @dataclass
 class Album:
     """A folder that pictures are drawn into. `only` names kinds or pictures; without any, all are
-    wanted."""
+    wanted. Without `png` only the SVG of each is written."""
 
     folder: Path
     only: Sequence[str] = ()
+    png: bool = True
     pictures: list[Picture] = field(default_factory=list)
 
     def wants(self, kind: str, name: str = "") -> bool:

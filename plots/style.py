@@ -100,9 +100,10 @@ def save(
     drawn = io.StringIO()
     figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches=around)
     picture.svg.write_text(_finish_svg(drawn.getvalue(), picture), "utf-8")
-    figure.savefig(
-        picture.png, dpi=PNG_DOTS_PER_INCH, metadata={"Software": None}, bbox_inches=around
-    )
+    if album.png:
+        figure.savefig(
+            picture.png, dpi=PNG_DOTS_PER_INCH, metadata={"Software": None}, bbox_inches=around
+        )
     album.pictures.append(picture)
 
 
