@@ -14,7 +14,7 @@ needed_lib=(libc6-dev)
 optional=()
 case " $* " in *" bench "*)
     optional+=(libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 libtbbmalloc2
-        python3-matplotlib python3-rich perf
+        python3-matplotlib python3-jinja2 python3-rich perf
         redis-tools sqlite3) # redis-tools holds the server, too, and starts none
     ;;
 esac
@@ -22,7 +22,7 @@ case " $* " in *" test "*)
     needed_lib+=(libcmocka-dev)
     needed+=(g++)
     optional+=(libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 libtbbmalloc2 python3-matplotlib
-        python3-pytest python3-hypothesis python3-jsonschema python3-yaml shellcheck clang spin)
+        python3-jinja2 python3-pytest python3-hypothesis python3-jsonschema python3-yaml shellcheck clang spin)
     # Installing: who builds against what was installed, who reads the pages, what can't be served.
     optional+=(cmake pkg-config mandoc musl-tools libcap2-bin)
     # The other machine that hakmem is for, emulated.

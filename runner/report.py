@@ -1,0 +1,15 @@
+#!/usr/bin/env python3
+"""Writes a report of results: Markdown for a pull request, and an HTML page that holds everything."""
+import sys
+
+import tree_path
+
+if __name__ == "__main__":
+    try:
+        from runner.report_main import main
+
+        status = main(sys.argv[1:], tree_path.need)
+    except KeyboardInterrupt:  # while it was still starting
+        sys.stderr.write("Interrupted; nothing was written.\n")
+        status = 130
+    sys.exit(status)

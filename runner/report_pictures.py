@@ -1,0 +1,59 @@
+"""Draws the report's pictures, where matplotlib is there, and says how the Markdown links to them."""
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+from plots.album import Picture
+from runner.comparison import Comparison
+from runner.errors import UsageError
+from runner.report_model import Shown
+from runner.results_file import Run
+
+MISSING = (
+    "There are no pictures: drawing them needs matplotlib; install Debian's package python3-matplotlib "
+    "and write the report again."
+)
+
+
+def draw_pictures(
+    run: Optional[Run], comparisons: Sequence[Comparison], folder: Path, png: bool
+) -> tuple[list[Shown], Optional[str]]:
+    """Draw into `folder` what a run (None: its samples lie in several files) and its comparisons can
+    show; `png` where PNG files are wanted beside the SVG. Return the pictures, or a sentence that says
+    why there are none."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        return [], MISSING
+    from plots import draw_all, draw_comparison
+
+    drawn: list[Picture] = []
+    try:
+        if run is not None:
+            drawn += draw_all(run, folder, comparisons[0] if comparisons else None, png=png)
+        others = comparisons[1:] if run is not None else comparisons
+        for comparison in others:
+            drawn += draw_comparison(comparison, folder, png=png)
+    except (ImportError, UsageError) as error:
+        return shown_pictures(drawn), f"There are no pictures: {str(error).rstrip('.')}."
+    return shown_pictures(drawn), None
+
+
+def shown_pictures(drawn: Sequence[Picture]) -> list[Shown]:
+    """Return the pictures of plots/ as the report shows them, each name once."""
+    by_name = {picture.name: picture for picture in drawn}
+    return [
+        Shown(picture.kind, picture.title, picture.caption, picture.svg, picture.png)
+        for picture in by_name.values()
+    ]
+
+
+def link_to(picture: Shown, markdown: Optional[Path], prefix: Optional[str]) -> str:
+    """Return a picture's address in the Markdown: under a prefix, else relative to its folder."""
+    if prefix is not None:
+        return f"{prefix.rstrip('/')}/{picture.png.name}"
+    folder = Path.cwd() if markdown is None or str(markdown) == "-" else markdown.parent
+    return Path(os.path.relpath(picture.png.resolve(), folder.resolve())).as_posix()
