@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runner.adaptive import FIRST_ROUNDS, Openness
+from runner.adaptive import Openness
 from runner.calibration_judge import Pair, header_of_two, role_samples
 from runner.records import RunHeader
 
@@ -16,7 +16,7 @@ def pairs_of_budget(pairs: Iterator[Pair], header: RunHeader, budget: float) -> 
     cells = header.cells
     taken: list[Pair] = []
     left = budget
-    look = FIRST_ROUNDS + 1
+    look = 1
     for pair in pairs:
         number = len(taken) + 1
         if taken and pair.seconds > left:
