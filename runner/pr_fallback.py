@@ -5,7 +5,8 @@ import os
 import re
 from pathlib import Path
 
-MARKER = "<!-- hakmem-report -->"  # by which the comment on a pull request is found again
+from runner.report_markdown import MARKER
+
 _MOST_LINES = 200
 _MOST_CHARACTERS = 20_000
 
