@@ -1,6 +1,7 @@
 """The command line of compare.py: options, files, text or JSON, exit status."""
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -50,10 +51,10 @@ def parse_arguments(given: Sequence[str]) -> Arguments:
     """Return the options; raises UsageError."""
     parser = SentenceParser(
         prog="compare.py", epilog=_EPILOG, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Says for each workload, phase and metric whether NEW is faster than BASE, slower, the "
         "same, or whether the samples can't tell.",
     )
-    parser.formatter_class = _raw_formatter()
     parser.add_argument("base", metavar="BASE", help="results file, or folder of them; alone: two builds, or "
                         "two allocators, of the same sessions")
     parser.add_argument("new", metavar="NEW", nargs="?", help="results file, or folder of them")
@@ -82,12 +83,6 @@ def parse_arguments(given: Sequence[str]) -> Arguments:
     )
     new = Path(found.new) if found.new is not None else None
     return Arguments(Path(found.base), new, options, found.strict, found.json, found.all)
-
-
-def _raw_formatter() -> Any:
-    import argparse
-
-    return argparse.RawDescriptionHelpFormatter
 
 
 def _share(text: Optional[str], option: str, least: float, most: float) -> Optional[float]:

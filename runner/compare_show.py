@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runner.comparison import (
-    FASTER, SAME, SLOWER, UNDECIDED, VERDICTS, WHOLE_RUN, Answer, Comparison, Question,
+    FASTER, METRICS, SAME, SLOWER, UNDECIDED, VERDICTS, WHOLE_RUN, Answer, Comparison, Question,
 )
 from runner.table import Block
 
@@ -113,7 +113,7 @@ def _block(title: str, answers: Sequence[Answer]) -> Block:
 
 def _interval(answer: Answer) -> str:
     if answer.p_value is None and answer.low == answer.high:
-        return "-" if answer.notes and answer.pairs < 2 else "exact"
+        return "-" if answer.verdict == UNDECIDED else "exact"
     return _signed(answer)
 
 
@@ -131,7 +131,7 @@ def lines_after(comparison: Comparison, everything: bool) -> list[str]:
     open_ones = [(q, why) for q, why in comparison.unanswered if q.cell not in broken]
     most = len(open_ones) if everything else 5
     lines += [
-        f"Not answered: {_place(question)}, {comparison_title(question)}: {reason}."
+        f"Not answered: {_place(question)}, {_title(question)}: {reason}."
         for question, reason in open_ones[:most]
     ]
     if len(open_ones) > most:
@@ -144,10 +144,7 @@ def lines_after(comparison: Comparison, everything: bool) -> list[str]:
     return lines + comparison.remarks
 
 
-def comparison_title(question: Question) -> str:
-    """Return the title of a question's metric."""
-    from runner.comparison import METRICS
-
+def _title(question: Question) -> str:
     return METRICS[question.metric].title
 
 

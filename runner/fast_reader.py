@@ -34,7 +34,7 @@ _SAMPLE = b'{"record":"sample","round":'
 _LARGE_BYTES = 16 << 20  # from which on a second process is worth its start
 _MOST_KINDS = 20_000  # of lines that are remembered
 
-Path_ = tuple[Union[str, int], ...]  # where a number stands in a record
+_Place = tuple[Union[str, int], ...]  # where a number stands in a record
 
 
 class _Kind:
@@ -98,7 +98,11 @@ def _read_with_helper(reading: _Reading, data: bytes) -> None:
         reading.read(data, 0, len(data))
         return
     reading.read(data, 0, first)  # the run's own record
-    helper = Helper(lambda: _packed(reading, data, middle))
+    try:
+        helper = Helper(lambda: _packed(reading, data, middle))
+    except OSError:  # no process to be had
+        reading.read(data, first, len(data))
+        return
     try:
         reading.read(data, first, middle)
     except BaseException:
@@ -239,9 +243,9 @@ def _learn(line: bytes) -> Optional[_Kind]:
     return kind if kind.numbers(line) == [*wanted.values()] else None  # not so where exponents are
 
 
-def _numbers(line: bytes) -> dict[Path_, int]:
+def _numbers(line: bytes) -> dict[_Place, int]:
     """Return where each number of a JSON object stands and where it begins, in the order of the text."""
-    found: dict[Path_, int] = {}
+    found: dict[_Place, int] = {}
     where: list[Any] = []  # names and places from the outside in; None where a name comes next
     lists: list[bool] = []
     for match in _TOKEN.finditer(line):
@@ -262,7 +266,7 @@ def _numbers(line: bytes) -> dict[Path_, int]:
     return found
 
 
-def _path(column: Column, phases: Sequence[str]) -> Path_:
+def _path(column: Column, phases: Sequence[str]) -> _Place:
     """Return where a column's number stands in a sample's record."""
     phase, name = column
     if phase != WHOLE_RUN and name in OF_PHASE:

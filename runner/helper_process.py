@@ -19,9 +19,15 @@ class Helper:
     """A child process that computes `work` and hands the result back."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
+        """Start it. Raises OSError where no process can be had."""
         reading, writing = os.pipe()
         self._reading = reading
-        self._pid: Optional[int] = os.fork()
+        try:
+            self._pid: Optional[int] = os.fork()
+        except OSError:
+            os.close(reading)
+            os.close(writing)
+            raise
         if self._pid == 0:
             _compute(work, writing)
         os.close(writing)

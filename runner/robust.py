@@ -21,7 +21,7 @@ Array = numpy.ndarray
 TRIM = 0.2  # share of the values that is left out at each end
 RESAMPLES = 999
 MOST_RESAMPLED = 1000  # beyond so many values Student's t and the bootstrap agree to a hundredth
-EXACT_RANKS = 100  # up to so many values the distribution of the rank sum is computed in full
+EXACT_RANKS = 60  # up to so many values the distribution of the rank sum is computed in full
 _LEAST_TAIL = 0.02  # beyond which quantiles of the resamples are too rough
 _SEED = 20201
 

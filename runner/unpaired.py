@@ -30,6 +30,7 @@ NO_YARDSTICK = (
     "measured in different sessions without a yardstick; measure both in one session with run.py --rev, "
     f"or bring at least {LEAST_SESSIONS} sessions a side"
 )
+RELATIVE = "relative to the others"
 # What counts change by from session to session though nothing changed: a standard deviation.
 _ALLOWANCE = {"instructions_per_op": 0.0003}
 _OTHER_ALLOWANCE = 0.002
@@ -43,6 +44,7 @@ class _Found:
     half_width: Callable[[float], float]
     p_value: Optional[float]
     blocked: Optional[str] = None
+    note: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,8 @@ def _match_cell(
         way = _estimate(metric, cell.id, slot, sides, values, controls)
         found.evidence.append(Evidence(
             question, robust.median(whole[BASE]), robust.median(whole[NEW]),
-            min(map(len, whole)), way.estimate, way.half_width, way.p_value, (), way.blocked,
+            min(map(len, whole)), way.estimate, way.half_width, way.p_value,
+            (way.note,) if way.note else (), way.blocked,
         ))
 
 
@@ -248,7 +251,8 @@ def _by_controls(
     controls: Sequence[str],
 ) -> _Found:
     """Subtract how the controls changed on average; their spread is what sessions do to one allocator
-    more than to another. Degrees of freedom by Welch and Satterthwaite."""
+    more than to another. Each of the two errors keeps its own Student's t: Satterthwaite's degrees of
+    freedom would be too many whenever few controls agree by chance."""
     changes: list[float] = []
     for name in controls:
         both = [[_logs(_known(s, slot)) for s in side.of(cell, name) if slot in s.values] for side in sides]
@@ -260,12 +264,26 @@ def _by_controls(
         return _Found(difference, _samples_alone(base, new), None,
                       "too few other allocators have samples in this cell to take out how the sessions differ")
     count = len(changes)
-    between = float(numpy.var(changes, ddof=1)) * (1 + 1 / count)
-    total = between + error * error
-    if total <= 0:
-        return _student(difference - float(numpy.mean(changes)), 0.0, 1.0)
-    freedom = total ** 2 / (between ** 2 / (count - 1) + error ** 4 / freedom)
-    return _student(difference - float(numpy.mean(changes)), math.sqrt(total), freedom)
+    between = math.sqrt(float(numpy.var(changes, ddof=1)) * (1 + 1 / count))
+    relative = difference - float(numpy.mean(changes))
+
+    def reach(level: float) -> float:
+        return math.hypot(between * robust.student_quantile(level, count - 1),
+                          error * robust.student_quantile(level, freedom))
+
+    return _Found(relative, reach, _p_value(relative, reach), None, RELATIVE)
+
+
+def _p_value(distance: float, reach: Callable[[float], float]) -> float:
+    """Return the p-value whose interval just reaches a distance, by bisection of its logarithm."""
+    low, high = math.log(1e-12), 0.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        if reach(-math.expm1(middle)) > abs(distance):
+            low = middle
+        else:
+            high = middle
+    return math.exp(high)
 
 
 def _with_allowance(base: Array, new: Array, allowance: float) -> _Found:

@@ -105,3 +105,33 @@ def test_p_values_are_no_smaller_than_they_may_be() -> None:
         ]
         for level in (0.01, 0.05, 0.2):
             assert numpy.mean(numpy.array(found) <= level) <= level + 3 * (level / 600) ** 0.5
+
+
+@pytest.mark.parametrize("controls", [2, 3, 5])
+def test_sessions_are_not_taken_for_changes(controls: int) -> None:
+    """Nothing changed but what a session does to all allocators, and a little more to each."""
+    from runner.recording import Series
+    from runner.unpaired import _by_controls, _Sessions
+
+    class Session:
+        """As much of a recording as is looked at."""
+
+        def __init__(self, generator: Generator) -> None:
+            common = 0.1 * generator.normal()
+            names = ["hakmem", *(f"control {n}" for n in range(controls))]
+            self.series = {("cell", name): self.one(generator, common) for name in names}
+
+        @staticmethod
+        def one(generator: Generator, common: float) -> Series:
+            level = common + 0.03 * generator.normal()
+            values = numpy.exp(level + 0.01 * generator.normal(size=12))
+            return Series(numpy.arange(12), {("", "ops_per_second"): values}, {}, [])
+
+    generator = numpy.random.default_rng(controls)
+    slot, small = ("", "ops_per_second"), 0
+    for _ in range(400):
+        sides = tuple(_Sessions([Session(generator)], "hakmem") for _ in range(2))  # type: ignore[list-item]
+        logs = [numpy.log(side.of("cell")[0].values[slot]) for side in sides]
+        found = _by_controls("cell", slot, sides, *logs, [f"control {n}" for n in range(controls)])
+        small += found.p_value is not None and found.p_value <= 0.05
+    assert small <= 0.05 * 400 + 3 * (0.05 * 400) ** 0.5
