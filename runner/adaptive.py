@@ -1,6 +1,6 @@
 """Decides which cells of a comparison need more samples: those whose interval is still wide.
 
-Every cell gets FIRST_ROUNDS rounds. From then on a cell is open until the interval of its ratio, new build
+Every cell gets as many rounds at first as a verdict needs at the very least. From then on a cell is open until the interval of its ratio, new build
 to base, is narrow enough, at the confidence that a verdict among all these questions needs. Only the width
 decides, never where the interval lies: a ratio that looks like a change gets no more and no fewer samples
 than another. A width that is narrow for the first time is a lucky one more often than not; a cell is
@@ -16,7 +16,6 @@ from runner.comparison import DEFAULT_FALSE_DISCOVERY_RATE
 from runner.paired import half_width
 from runner.records import Cell, RunHeader, Sample
 
-FIRST_ROUNDS = 10
 MOST_ROUNDS = 100_000
 # Half of the interval's width, relative to the effect. After the last third of the samples it is about two
 # thirds of the effect; a change as large as the effect is then outside of the interval in 95% of all cases
@@ -24,6 +23,16 @@ MOST_ROUNDS = 100_000
 NARROW = 0.8
 _HOPELESS_FAILURES = 3
 _LEAST_CONFIDENCE = 0.999
+_QUESTIONS_OF_A_CELL = 10  # about: metrics and phases
+_SPARE_ROUNDS = 3
+
+
+def first_rounds(cells: int, builds: int) -> int:
+    """Return how many rounds every cell gets. A test by signs or ranks can't be surer of n pairs than
+    2 in 2**n, however clear they are; for one change among all questions to be picked that must be less
+    than the false-discovery rate over their number. A few more, since not all pairs are clear."""
+    questions = _QUESTIONS_OF_A_CELL * max(1, cells) * max(1, builds - 1)
+    return math.ceil(math.log2(2 * questions / DEFAULT_FALSE_DISCOVERY_RATE)) + _SPARE_ROUNDS
 
 
 def confidence_for(questions: int) -> float:
@@ -49,6 +58,7 @@ class Openness:
     def __init__(self, header: RunHeader) -> None:
         self._cells = {cell.id: cell for cell in header.cells}
         self._builds = [build.allocator for build in header.builds]
+        self.first_rounds = first_rounds(len(self._cells), len(self._builds))
         self._fixed = header.settings.rounds is not None
         effect = header.settings.effect or 0.0
         self._target = math.log1p(NARROW * effect)
@@ -70,7 +80,7 @@ class Openness:
 
     def open_cells(self, number: int, cells: Iterable[Cell]) -> list[Cell]:
         """Return those cells that round `number` measures."""
-        if self._fixed or number <= FIRST_ROUNDS:
+        if self._fixed or number <= self.first_rounds:
             return list(cells)
         if number > MOST_ROUNDS:
             return []
@@ -79,8 +89,8 @@ class Openness:
     def rounds_expected(self, cell: Cell, done: int) -> int:
         """Return how many rounds a cell will need in all, after `done`, as far as can be told: the width
         shrinks with the root of the number of rounds."""
-        if done < FIRST_ROUNDS:
-            return FIRST_ROUNDS
+        if done < self.first_rounds:
+            return self.first_rounds
         width = self.width(cell.id, done)
         if self._closed(cell.id, done) or self._target <= 0:
             return done

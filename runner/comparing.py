@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Optional
 
 from runner import pictures
-from runner.adaptive import FIRST_ROUNDS, NARROW, confidence_for
+from runner.adaptive import NARROW, confidence_for, first_rounds
 from runner.allocators import Allocator
 from runner.comparison import DEFAULT_EFFECT
 from runner.errors import EXIT_COMPLETE, EXIT_FAILED_SAMPLES, EXIT_USAGE, UsageError
@@ -52,7 +52,9 @@ def make_builds(
     """Build what --rev names into the folder beside the results; nothing where it is not given."""
     if not options.rev:
         return []
-    if pictures.find_python("numpy") is None:
+    judge = pictures.find_python("numpy")
+    interrupts.check()
+    if judge is None:
         say(f"This will be measured, but not judged: {NEEDS_NUMPY}.")
     return build_revisions(options.rev, root, builds_folder(results), say, interrupts)
 
@@ -76,7 +78,7 @@ def plan_in_words(header: RunHeader) -> str:
     else:
         sure = confidence_for(len(header.cells) * (len(header.builds) - 1))
         text += (
-            f", at least {FIRST_ROUNDS} rounds and then more for each cell until its ratio is known "
+            f", at least {first_rounds(len(header.cells), len(header.builds))} rounds and then more for each cell until its ratio is known "
             f"to \N{PLUS-MINUS SIGN}{100 * NARROW * (settings.effect or DEFAULT_EFFECT):.3g}% at "
             f"{100 * sure:.4g}% confidence"
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Optional
 
 from runner import machine
-from runner.adaptive import FIRST_ROUNDS
+from runner.adaptive import first_rounds
 from runner.allocators import (
     NONE, SUBJECT, Allocator, check_library, missing_library, parse_allocators,
 )
@@ -288,7 +288,7 @@ def make_header(
     """Probe the drivers, choose the effort, calibrate, and return the run's first record; of a
     comparison, if there are `builds`."""
     probed = probe_allocators(laboratory, allocators, request.workloads, root)
-    effort = _effort(request, options, len(allocators), bool(builds))
+    effort = _effort(request, options, len(allocators), len(builds))
     environment = machine.driver_environment(os.environ)
     laboratory.perf = PerfStat.probe(environment, interrupts)
     settings = Settings(
@@ -335,13 +335,13 @@ def make_header(
     )
 
 
-def _effort(request: Request, options: Options, allocators: int, comparison: bool) -> Effort:
+def _effort(request: Request, options: Options, allocators: int, builds: int) -> Effort:
     programs = [cell for cell in request.cells if cell.is_program]
     items = (len(request.cells) - len(programs)) * allocators
     fixed = allocators * sum(sample_seconds(cell, 0.0) or 0.0 for cell in programs)
-    if comparison:
+    if builds:
         return choose_comparison_effort(
-            items, FIRST_ROUNDS, quick=options.quick, duration=options.duration, repeat=options.repeat,
+            items, first_rounds(len(request.cells), builds), quick=options.quick, duration=options.duration, repeat=options.repeat,
             budget=options.time_budget, fixed_seconds=fixed,
         )
     return choose_effort(

@@ -73,17 +73,17 @@ def choose_effort(
 
 
 def choose_comparison_effort(
-    items: int, first_rounds: int, *, quick: bool, duration: Optional[float] = None,
+    items: int, least_rounds: int, *, quick: bool, duration: Optional[float] = None,
     repeat: Optional[int] = None, budget: Optional[float] = None, fixed_seconds: float = 0.0,
 ) -> Effort:
     """The same for a comparison of builds: as many rounds as its intervals need within the budget,
-    unless `repeat` says how many. The samples are shortened where `first_rounds` would not fit."""
+    unless `repeat` says how many. The samples are shortened where `least_rounds` would not fit."""
     wished = duration or COMPARISON_SECONDS
     if repeat is not None and budget is None:
         return Effort(wished, repeat, None)
     if budget is None:
         budget = QUICK_COMPARISON_BUDGET_SECONDS if quick else COMPARISON_BUDGET_SECONDS
-    rounds = first_rounds if repeat is None else min(repeat, first_rounds)
+    rounds = least_rounds if repeat is None else min(repeat, least_rounds)
     return _within_budget(
         items, wished, duration is not None, repeat, budget, fixed_seconds, rounds
     )

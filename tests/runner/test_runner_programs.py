@@ -65,7 +65,7 @@ def test_programs_and_drivers_in_one_interleaved_session(programs) -> None:
         assert len(done_in_round) == len(set(done_in_round)) == 8
     orders = {tuple((s["cell"], s["allocator"]) for s in samples if s["round"] == n) for n in range(1, 6)}
     assert len(orders) > 1
-    assert header["schema_version"] == 2 and set(header["programs"]) == {"sqlite", "gcc"}
+    assert header["schema_version"] == 3 and set(header["programs"]) == {"sqlite", "gcc"}
     cell = header["cells"][2]
     assert cell["measure"] == "cpu_time" and cell["units"] > 10 and len(cell["input_sha256"]) == 64
     # 0.55 of 1.1 units of time and 1.1 of the memory; and in the table less time is less.

@@ -205,7 +205,7 @@ def test_a_write_that_fails_halfway_leaves_whole_lines(
     def no_space(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(results_file.os, "fsync", no_space)
+    monkeypatch.setattr(results_file.os, "fdatasync", no_space)
     with pytest.raises(UsageError, match="no space is left"):
         writer.write(run.samples[0])
     writer.close()

@@ -15,7 +15,7 @@ import pytest
 from made_results import make_run, read_records
 
 from runner import session as session_module
-from runner.adaptive import FIRST_ROUNDS, NARROW, Openness, confidence_for
+from runner.adaptive import NARROW, Openness, confidence_for, first_rounds
 from runner.allocators import Allocator
 from runner.interrupts import Interrupts
 from runner.measure import Ticket
@@ -96,6 +96,7 @@ def noisy(spread: dict[str, float], seed: int = 1, slower: float = 0.0) -> Speed
 
 
 QUIET, MIDDLE, WILD = "larson threads=1", "larson threads=2", "larson threads=4"
+FIRST_ROUNDS = first_rounds(3, 2)
 SPREAD = {QUIET: 0.001, MIDDLE: 0.012, WILD: 0.5}
 
 
@@ -232,6 +233,13 @@ def test_the_runners_own_share_of_the_time_is_reckoned(workshop: Callable[..., W
     assert isinstance(made.written[-1], End) and made.written[-1] == end
     assert outside_percent(0.0, 3.0) is None and outside_percent(3.1, 3.0) == 0.0
     assert outside_percent(1.0, 4.0) == 75.0
+
+
+def test_the_first_rounds_are_enough_for_one_change_among_all_questions() -> None:
+    assert [first_rounds(cells, 2) for cells in (1, 3, 9, 100)] == [14, 16, 18, 21]
+    assert first_rounds(3, 4) == first_rounds(9, 2)
+    for cells in (1, 3, 9, 100):
+        assert 2 / 2 ** first_rounds(cells, 2) < 0.01 / (10 * cells)
 
 
 def test_many_questions_need_more_confidence() -> None:
