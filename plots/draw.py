@@ -23,8 +23,8 @@ def main() -> int:
     """Draw and return the exit status."""
     kinds = "; ".join(f"{name}: {meaning}" for name, meaning in KINDS.items())
     parser = SentenceParser(
-        prog="draw.py", description="Draws a results file, or a history, as SVG and PNG.", epilog=f"Pictures: {kinds}.",
-        allow_abbrev=False,
+        prog="draw.py", description="Draws a results file, or a history, as SVG and PNG.",
+        epilog=f"Pictures: {kinds}.", allow_abbrev=False,
     )
     parser.add_argument("results", type=Path, nargs="?", metavar="FILE",
                         help="a results file of runner/run.py")

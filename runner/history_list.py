@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -15,6 +16,9 @@ from runner.table import Block
 MEBIBYTE = 1 << 20
 _METRICS = ("ops_per_second", "peak_rss_bytes")
 _SUBJECT_LENGTH = 44
+_UNITS = (" (million operations a second)", " (MiB)")
+_SPEED, _MEMORY = f"throughput{_UNITS[0]}", f"peak memory{_UNITS[1]}"
+_MOST_WORKLOADS = 3  # in one table with memory
 
 
 @dataclass
@@ -44,7 +48,7 @@ def list_commits(
     if not ordered:
         raise UsageError("no run that counts is in the history on this machine.")
     table = _Table(history, ordered, absolute)
-    return Listing([table.block()], [*history.remarks, *table.remarks()])
+    return Listing(table.blocks(), [*history.remarks, *table.remarks()])
 
 
 class _Table:
@@ -63,15 +67,18 @@ class _Table:
         )
         self.other_cells = False
 
-    def block(self) -> Block:
-        """Return the table."""
+    def blocks(self) -> list[Block]:
+        """Return one table, or one of speed and one of memory where that would become too wide."""
+        if len(self.workloads) <= _MOST_WORKLOADS:
+            return [self._block(_METRICS, f"{_SPEED} and {_MEMORY}")]
+        return [self._block(_METRICS[:1], _SPEED), self._block(_METRICS[1:], _MEMORY)]
+
+    def _block(self, metrics: Sequence[str], title: str) -> Block:
         headings = ["date", "commit", "subject", "runs"]
-        for workload in self.workloads:
-            headings += [workload, "memory"] if self.baselines else [
-                f"{workload}, M ops/s", "memory, MiB"
-            ]
+        headings += [self._heading(workload, metric, len(metrics) > 1) for workload in self.workloads
+                     for metric in metrics]
         newest = {(workload, metric): self._cells(workload, metric) for workload in self.workloads
-                  for metric in _METRICS}
+                  for metric in metrics}
         rows: list[list[str]] = []
         for state in self.states:
             entry = state.entries[-1]
@@ -80,12 +87,17 @@ class _Table:
                 subject = f"{subject[:_SUBJECT_LENGTH - 1]}…"
             row = [(entry.committed or entry.started)[:10], entry.name, subject, str(len(state.entries))]
             row += [self._mean(state, workload, metric, newest[workload, metric])
-                    for workload in self.workloads for metric in _METRICS]
+                    for workload in self.workloads for metric in metrics]
             rows.append(row)
-        what = "geometric means of throughput and peak memory"
+        what = f"geometric means of {title}"
         if self.baselines:
+            what = what.replace(_UNITS[0], "").replace(_UNITS[1], "")
             what += f" relative to {', '.join(self.baselines)}"
         return Block(f"{self.history.machine}: {self.history.allocator}, {what}", headings, rows)
+
+    @staticmethod
+    def _heading(workload: str, metric: str, both: bool) -> str:
+        return "memory" if both and metric == "peak_rss_bytes" else workload
 
     def remarks(self) -> list[str]:
         """Return what a reader must know."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import math
+import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -99,10 +100,13 @@ def read_history(
         "v.lower_quartile, v.upper_quartile, v.samples FROM value v JOIN series s ON s.id = v.series "
         "JOIN entry e ON e.id = v.entry JOIN run r ON r.id = e.run "
         "JOIN cell c ON c.run = e.run AND c.name = s.cell "
-        f"WHERE r.machine = ? AND e.product = ? AND s.metric IN ({','.join('?' * len(metrics))})",
-        (key, allocator, *metrics),
+        "WHERE r.machine = ? AND e.product = ? AND (? IS NULL OR s.phase = ?) "
+        f"AND s.metric IN ({','.join('?' * len(metrics))})",
+        (key, allocator, phase, phase, *metrics),
     ).fetchall()
-    rows = _chosen(rows, phase, cells, workloads)
+    if not rows:
+        raise _no_such_phase(connection, metrics, phase)
+    rows = _chosen(rows, cells, workloads)
     kept = {entry.number for entry in entries}
     order = {entry.number: place for place, entry in enumerate(entries)}
     rows = _same_parameters([row for row in rows if row["entry"] in kept], order, remarks)
@@ -173,20 +177,27 @@ def _entries(
     ), key=lambda entry: entry.order)
 
 
+def _no_such_phase(
+    connection: sqlite3.Connection, metrics: Sequence[str], phase: Optional[str]
+) -> UsageError:
+    titles = " and ".join(METRICS[name].title for name in metrics)
+    if not phase:
+        return UsageError(f"no run of this machine in the history has {titles} of this allocator.")
+    known = [row[0] for row in connection.execute(
+        f"SELECT DISTINCT phase FROM series WHERE phase <> '' AND metric IN ({','.join('?' * len(metrics))}) "
+        "ORDER BY 1", metrics)]
+    return UsageError(
+        f"--phase {phase}: {titles} has no such phase{nearest(phase, known)}; there are "
+        f"{', '.join(known) or 'none, only whole runs'}."
+    )
+
+
 def _chosen(
-    rows: list[sqlite3.Row], phase: Optional[str], cells: Sequence[str], workloads: Sequence[str]
+    rows: list[sqlite3.Row], cells: Sequence[str], workloads: Sequence[str]
 ) -> list[sqlite3.Row]:
     _check_known("--cell", cells, {row["cell"] for row in rows})
     _check_known("--workload", workloads, {row["workload"] for row in rows})
-    if phase is not None and phase not in {row["phase"] for row in rows}:
-        known = sorted({row["phase"] for row in rows} - {""})
-        raise UsageError(
-            f"--phase {phase}: this metric has no such phase{nearest(phase, known)}; there are "
-            f"{', '.join(known) or 'none, only whole runs'}." if phase else
-            "no run in the history has this metric for whole runs on this machine."
-        )
-    return [row for row in rows if (phase is None or row["phase"] == phase)
-            and (not cells or _fits(row["cell"], cells))
+    return [row for row in rows if (not cells or _fits(row["cell"], cells))
             and (not workloads or _fits(row["workload"], workloads))]
 
 
@@ -227,8 +238,6 @@ def _same_parameters(
 
 def _natural(text: str) -> list[Any]:
     """Sorts threads=2 before threads=16."""
-    import re
-
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text)]
 
 
