@@ -21,7 +21,7 @@ esac
 case " $* " in *" test "*)
     needed_lib+=(libcmocka-dev)
     needed+=(g++)
-    optional+=(libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 libtbbmalloc2 python3-matplotlib
+    optional+=(libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 libtbbmalloc2 python3-numpy python3-matplotlib
         python3-jinja2 python3-pytest python3-hypothesis python3-jsonschema python3-yaml shellcheck clang spin)
     # Installing: who builds against what was installed, who reads the pages, what can't be served.
     optional+=(cmake pkg-config mandoc musl-tools libcap2-bin)
