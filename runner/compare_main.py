@@ -59,12 +59,12 @@ def parse_arguments(given: Sequence[str]) -> Arguments:
                         "two allocators, of the same sessions")
     parser.add_argument("new", metavar="NEW", nargs="?", help="results file, or folder of them")
     parser.add_argument("--effect", metavar="SHARE", help="the least change that counts (default: what the "
-                        f"files were measured for, else {DEFAULT_EFFECT:.0%})")
+                        f"files were measured for, else {DEFAULT_EFFECT:.0%}%)")
     parser.add_argument("--false-discovery", metavar="SHARE", default=None,
                         help="among all that is called slower or faster, the share that may be wrong "
-                        f"(default {DEFAULT_FALSE_DISCOVERY_RATE:.0%})")
+                        f"(default {DEFAULT_FALSE_DISCOVERY_RATE:.0%}%)")
     parser.add_argument("--confidence", metavar="SHARE", default=None,
-                        help=f"of the intervals (default {DEFAULT_CONFIDENCE:.0%})")
+                        help=f"of the intervals (default {DEFAULT_CONFIDENCE:.0%}%)")
     parser.add_argument("--base-allocator", metavar="NAME", help="whose samples are the base's")
     parser.add_argument("--new-allocator", metavar="NAME", help="whose samples are the new side's")
     parser.add_argument("--across-machines", action="store_true",
@@ -74,8 +74,8 @@ def parse_arguments(given: Sequence[str]) -> Arguments:
     parser.add_argument("--all", action="store_true", help="list what is undecided or the same too")
     found = parser.parse_args(list(given))
     options = CompareOptions(
-        effect=_share(found.effect, "--effect", 0.0, 1.0),
-        false_discovery_rate=_share(found.false_discovery, "--false-discovery", 0.0, 0.5)
+        effect=_share(found.effect, "--effect", 0.0005, 0.5),
+        false_discovery_rate=_share(found.false_discovery, "--false-discovery", 1e-6, 0.5)
         or DEFAULT_FALSE_DISCOVERY_RATE,
         confidence=_share(found.confidence, "--confidence", 0.5, 0.9999) or DEFAULT_CONFIDENCE,
         base_allocator=found.base_allocator, new_allocator=found.new_allocator,

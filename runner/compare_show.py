@@ -43,7 +43,7 @@ def headline(comparison: Comparison) -> str:
         return f"{SAME}: nothing changed by {effect} or more; {counts}."
     if not comparison.answers:
         return f"{UNDECIDED}: no question could be answered."
-    return f"{UNDECIDED}: a change of {effect} can't be told from noise everywhere; {counts}."
+    return f"{UNDECIDED}: in some places a change of {effect} can't be told from noise; {counts}."
 
 
 def _foremost(answers: Sequence[Answer]) -> Answer:

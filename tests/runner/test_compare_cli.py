@@ -80,6 +80,11 @@ def test_json_has_everything(tmp_path: Path, compare: Callable[..., Outcome]) ->
     assert all(answer["low"] <= answer["ratio"] <= answer["high"] for answer in found["answers"])
 
 
+def test_help_shows_every_option(compare: Callable[..., Outcome]) -> None:
+    status, text, _ = compare("--help")
+    assert status == 0 and "--false-discovery SHARE" in text and "(default 1%)" in text
+
+
 def test_all_lists_what_is_the_same(tmp_path: Path, compare: Callable[..., Outcome]) -> None:
     path = make_run(tmp_path / "s.jsonl", rounds=20)
     assert "larson threads=1, churn" not in compare(path)[1]
@@ -105,6 +110,8 @@ def test_all_lists_what_is_the_same(tmp_path: Path, compare: Callable[..., Outco
     (["good.jsonl", "--effect", "-1"], "--effect"),
     (["good.jsonl", "--confidence", "20%"], "--confidence"),
     (["good.jsonl", "--jsno"], "did you mean '--json'"),
+    (["good.jsonl", "--effect", "0"], "--effect: '0' is no share"),
+    ([""], "name a results file"),
     ([], "required"),
 ])
 def test_bad_input_is_one_sentence_and_2(
