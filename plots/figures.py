@@ -205,14 +205,16 @@ def _draw_lines(
         low = [bounds[1] for _, bounds in known]
         high = [bounds[2] for _, bounds in known]
         where = [place for place, _ in known]
-        style = {"color": look.colour, "marker": look.marker, "label": name, "markersize": 6.0}
+        style = {"color": look.colour, "marker": look.marker, "label": name, "markersize": 8.0 if name == "base" else 6.0}
         if len(cells) == 1:
             shift = places[0] + (number - (len(names) - 1) / 2) * 0.1
             errors = [[middle[0] - low[0]], [high[0] - middle[0]]]
             axes.errorbar([shift], middle, yerr=errors, capsize=4, linestyle="none", **style)
             continue
         axes.fill_between(where, low, high, color=look.colour, alpha=0.18, linewidth=0)
-        axes.plot(where, middle, linewidth=look.width, zorder=3 + look.width / 10, **style)
+        # A comparison's base lies broad under the new build, which it would hide where they are the same.
+        order = -look.width if name == "base" else look.width
+        axes.plot(where, middle, linewidth=look.width, zorder=3 + order / 10, **style)
 
 
 def _prepare(
