@@ -21,6 +21,8 @@ pytest.importorskip("numpy")
 from runner.report_files import write_whole  # noqa: E402
 from runner.report_main import main  # noqa: E402
 from runner.report_markdown import MARKER  # noqa: E402
+from runner.report_model import Shown  # noqa: E402
+from runner.report_pictures import link_to  # noqa: E402
 
 SLOWER = {("larson", "", "ops_per_second"): 0.2}
 
@@ -97,7 +99,7 @@ def test_a_comparison_becomes_markdown_and_a_page_with_pictures(root: Path, comp
     assert [path.name for path in compared.parent.iterdir() if path.name.startswith(".")] == []
 
 
-def test_two_files_are_base_and_new_and_a_prefix_leads_to_pictures(
+def test_two_files_are_base_and_new(
     call: Callable[..., Done], folder: Path, plain: Path
 ) -> None:
     other = make_run(folder / "other.jsonl", builds=False, rounds=6, threads=(1, 2), effect=0.3, seed=2)
@@ -108,16 +110,39 @@ def test_two_files_are_base_and_new_and_a_prefix_leads_to_pictures(
         assert "slower than" in done.stdout.splitlines()[0] and MARKER in done.stdout
 
 
-def test_one_run_is_about_its_subject(root: Path, plain: Path, tmp_path: Path) -> None:
+def test_the_page_of_a_full_matrix_is_small_and_soon_written(root: Path, tmp_path: Path) -> None:
+    """Three workloads, six allocators, 1 to 16 threads, ten rounds: with all its pictures."""
     pytest.importorskip("matplotlib")
-    done = report(root, plain, "--markdown", tmp_path / "a b.md", "--pictures", tmp_path / "p",
-                  "--pictures-url", "https://example.org/x/")
+    path = make_run(
+        tmp_path / "full.jsonl", builds=False, rounds=10, threads=range(1, 17),
+        workloads=("larson", "bench_random_mixed", "xmalloc"),
+        allocators=("hakmem", "mimalloc", "jemalloc", "tcmalloc", "tbbmalloc", "system"), count_noise=0.01,
+    )
+    began = os.times()
+    done = report(root, path, "--html", tmp_path / "full.html")
+    ended = os.times()
     assert done.returncode == 0, done.stderr
-    text = (tmp_path / "a b.md").read_text("utf-8")
-    assert text.startswith("**hakmem is ") and "the fastest other allocator in" in text.splitlines()[0]
-    assert "](https://example.org/x/throughput-larson.png)" in text
-    assert (tmp_path / "p" / "throughput-larson.png").is_file()
+    spent = ended.children_user + ended.children_system - began.children_user - began.children_system
+    assert spent < 40, "seconds of processor time, of all its processes"
+    text = (tmp_path / "full.html").read_text("utf-8")
+    assert len(text.encode("utf-8")) < 2_000_000 and text.count("<figure>") == 12
+    assert "hakmem is faster than the fastest other allocator in " in text
     assert "larson: throughput, million operations a second" in text
+
+
+def test_one_run_is_about_its_subject(call: Callable[..., Done], plain: Path) -> None:
+    done = call(plain, "--markdown", "-", "--no-pictures")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("**hakmem is ")
+    assert "the fastest other allocator in" in done.stdout.splitlines()[0]
+    assert "larson: throughput, million operations a second" in done.stdout
+
+
+def test_pictures_are_linked_relative_to_the_markdown_or_by_a_prefix(tmp_path: Path) -> None:
+    picture = Shown("ratio", "", "", tmp_path / "p" / "a b.svg", tmp_path / "p" / "a b.png")
+    assert link_to(picture, tmp_path / "x.md", None) == "p/a b.png"
+    assert link_to(picture, tmp_path / "q" / "x.md", None) == "../p/a b.png"
+    assert link_to(picture, tmp_path / "x.md", "https://example.org/x/") == "https://example.org/x/a b.png"
 
 
 def test_what_fails_on_the_new_side_is_said_first(call: Callable[..., Done], tmp_path: Path) -> None:
