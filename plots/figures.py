@@ -205,7 +205,8 @@ def _draw_lines(
         low = [bounds[1] for _, bounds in known]
         high = [bounds[2] for _, bounds in known]
         where = [place for place, _ in known]
-        style = {"color": look.colour, "marker": look.marker, "label": name, "markersize": 8.0 if name == "base" else 6.0}
+        style = {"color": look.colour, "marker": look.marker, "label": name,
+                 "markersize": 8.0 if name == "base" else 6.0}
         if len(cells) == 1:
             shift = places[0] + (number - (len(names) - 1) / 2) * 0.1
             errors = [[middle[0] - low[0]], [high[0] - middle[0]]]
