@@ -98,6 +98,8 @@ def make_request(options: Options) -> Request:
     request = Request(
         workloads, matrix, cells, allocators, bool(options.allocators or options.rev), repeated, left_out
     )
+    if options.rev:  # before anything is built
+        _effort(request, options, len(options.rev) + len(allocators), len(options.rev))
     if request.programs and any(allocator.kind == NONE for allocator in allocators):
         raise UsageError(
             f"--allocators none: {request.programs[0]} can't do without an allocator; leave none "

@@ -14,7 +14,7 @@ needed_lib=(libc6-dev)
 optional=()
 case " $* " in *" bench "*)
     optional+=(libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 libtbbmalloc2
-        python3-numpy python3-matplotlib python3-jinja2 python3-rich perf
+        python3-numpy python3-matplotlib python3-jinja2 python3-rich perf valgrind git
         redis-tools sqlite3) # redis-tools holds the server, too, and starts none
     ;;
 esac
