@@ -5,7 +5,7 @@ import sys
 
 import tree_path
 
-tree_path.need({"numpy": "python3-numpy", "scipy": "python3-scipy"})
+tree_path.need({"numpy": "python3-numpy"})
 
 from runner.compare_main import main  # noqa: E402  (numpy must be there first)
 

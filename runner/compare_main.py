@@ -81,6 +81,8 @@ def parse_arguments(given: Sequence[str]) -> Arguments:
         base_allocator=found.base_allocator, new_allocator=found.new_allocator,
         across_machines=found.across_machines,
     )
+    if "" in (found.base, found.new):
+        raise UsageError("an empty name was given; name a results file, or a folder of them.")
     new = Path(found.new) if found.new is not None else None
     return Arguments(Path(found.base), new, options, found.strict, found.json, found.all)
 

@@ -84,8 +84,6 @@ def compare_runs(
 
 def session_files(path: Path) -> list[Path]:
     """Return the results files that a path names: itself, or those in a folder."""
-    if str(path) == ".":  # of an empty name too
-        raise UsageError("name a results file, or a folder of them.")
     try:
         if not path.is_dir():
             path.stat()

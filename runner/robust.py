@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from typing import Optional
 
 import numpy
-from scipy import special
+
+from runner.student import student_p_value, student_quantile
 
 Array = numpy.ndarray
 
@@ -55,16 +56,6 @@ def standard_error(values: Array) -> float:
 def degrees_of_freedom(count: int) -> int:
     """Return those of the trimmed mean's Student's t."""
     return max(1, count - 2 * int(TRIM * count) - 1)
-
-
-def student_quantile(level: float, freedom: float) -> float:
-    """Return how many standard errors an interval of that level reaches to either side."""
-    return float(special.stdtrit(freedom, 1 - (1 - level) / 2))
-
-
-def student_p_value(distance: float, freedom: float) -> float:
-    """Return the two-sided p-value of a distance from 0 in standard errors."""
-    return float(2 * special.stdtr(freedom, -abs(distance)))
 
 
 @functools.lru_cache(maxsize=64)

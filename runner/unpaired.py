@@ -23,6 +23,7 @@ from runner.pairing import (
 )
 from runner.recording import Array, Recording, Series, Slot
 from runner.records import Cell
+from runner.student import student_p_value, student_quantile
 from runner.verdicts import LEAST_PAIRS, LEAST_SESSIONS, Evidence, exact_evidence, nothing, too_few
 
 LEAST_CONTROLS = 2
@@ -30,6 +31,7 @@ NO_YARDSTICK = (
     "measured in different sessions without a yardstick; measure both in one session with run.py --rev, "
     f"or bring at least {LEAST_SESSIONS} sessions a side"
 )
+_HALVINGS = 14  # of the range of p-values: to half a percent of each
 RELATIVE = "relative to the others"
 # What counts change by from session to session though nothing changed: a standard deviation.
 _ALLOWANCE = {"instructions_per_op": 0.0003}
@@ -227,14 +229,14 @@ def _yuen(base: Array, new: Array) -> tuple[float, float, float]:
 def _samples_alone(base: Array, new: Array) -> Callable[[float], float]:
     """The interval as if sessions did not differ: too narrow, for showing alone."""
     _, error, freedom = _yuen(base, new)
-    return lambda level: error * robust.student_quantile(level, freedom)
+    return lambda level: error * student_quantile(level, freedom)
 
 
 def _student(estimate: float, error: float, freedom: float) -> _Found:
     if error <= 0:
         return _Found(estimate, nothing, 1.0 if estimate == 0 else 0.0)
-    return _Found(estimate, lambda level: error * robust.student_quantile(level, freedom),
-                  robust.student_p_value(estimate / error, freedom))
+    return _Found(estimate, lambda level: error * student_quantile(level, freedom),
+                  student_p_value(estimate / error, freedom))
 
 
 def _between_sessions(base: Sequence[Array], new: Sequence[Array]) -> _Found:
@@ -268,8 +270,8 @@ def _by_controls(
     relative = difference - float(numpy.mean(changes))
 
     def reach(level: float) -> float:
-        return math.hypot(between * robust.student_quantile(level, count - 1),
-                          error * robust.student_quantile(level, freedom))
+        return math.hypot(between * student_quantile(level, count - 1),
+                          error * student_quantile(level, freedom))
 
     return _Found(relative, reach, _p_value(relative, reach), None, RELATIVE)
 
@@ -277,7 +279,7 @@ def _by_controls(
 def _p_value(distance: float, reach: Callable[[float], float]) -> float:
     """Return the p-value whose interval just reaches a distance, by bisection of its logarithm."""
     low, high = math.log(1e-12), 0.0
-    for _ in range(40):
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
         if reach(-math.expm1(middle)) > abs(distance):
             low = middle

@@ -17,6 +17,7 @@ import numpy
 
 from runner import robust
 from runner.comparison import METRICS, SAME, UNDECIDED, Answer, Metric, Question
+from runner.student import student_p_value, student_quantile
 
 LEAST_PAIRS = 6  # with fewer nothing noisy is decided
 LEAST_SESSIONS = 3  # from which on sessions are resampled too
@@ -110,7 +111,7 @@ def _of_few(logs: Array) -> tuple[float, Callable[[float], float]]:
     if len(logs) < 2:
         return mean, nothing
     error = float(logs.std(ddof=1) / math.sqrt(len(logs)))
-    return mean, lambda level: error * robust.student_quantile(level, len(logs) - 1)
+    return mean, lambda level: error * student_quantile(level, len(logs) - 1)
 
 
 def too_few(count: int, what: str) -> str:
@@ -147,8 +148,8 @@ def _over_sessions(logs: Sequence[Array]) -> tuple[float, Callable[[float], floa
         1e-300, between ** 2 / (count - 1) + within ** 2 / max(1, pairs - count)
     )
     freedom = max(float(count - 1), freedom)
-    p_value = robust.student_p_value(estimate / error, freedom) if error > 0 else float(estimate == 0)
-    return estimate, lambda level: error * robust.student_quantile(level, freedom), p_value
+    p_value = student_p_value(estimate / error, freedom) if error > 0 else float(estimate == 0)
+    return estimate, lambda level: error * student_quantile(level, freedom), p_value
 
 
 def judge(

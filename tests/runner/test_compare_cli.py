@@ -15,7 +15,7 @@ import pytest
 
 from made_results import edit_records, make_run, read_records, write_records
 
-pytest.importorskip("scipy")
+pytest.importorskip("numpy")
 
 Outcome = tuple[int, str, str]
 

@@ -11,7 +11,6 @@ import pytest
 from made_results import edit_records, make_run, read_records, write_records
 
 numpy = pytest.importorskip("numpy")
-pytest.importorskip("scipy")
 
 from runner import fast_reader  # noqa: E402
 from runner.compare_runs import CompareOptions, compare_files, compare_runs  # noqa: E402

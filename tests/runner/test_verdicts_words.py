@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 numpy = pytest.importorskip("numpy")
-pytest.importorskip("scipy")
 
 from runner import robust  # noqa: E402
 from runner.comparison import FASTER, SAME, SLOWER, UNDECIDED, Answer, Question  # noqa: E402
+from runner.student import student_p_value, student_quantile  # noqa: E402
 from runner.verdicts import Evidence, exact_evidence, judge, paired_evidence  # noqa: E402
 
 
@@ -105,6 +105,15 @@ def test_one_of_many_questions_needs_better_evidence() -> None:
 def test_adjusted_p_values_are_benjamini_and_hochbergs() -> None:
     given = [0.01, 0.04, 0.03, 0.005, 0.5]
     assert robust.adjusted_p_values(given) == pytest.approx([0.025, 0.05, 0.05, 0.025, 0.5])
+
+
+@pytest.mark.parametrize(("freedom", "tail", "known"), [
+    (1, 0.05, 12.7062047), (2.5, 0.01, 7.1637281), (10, 0.05, 2.2281389), (10, 1e-4, 6.2110509),
+    (120, 0.01, 2.6174211), (1e6, 0.05, 1.9599639),
+])
+def test_students_t(freedom: float, tail: float, known: float) -> None:
+    assert student_quantile(1 - tail, freedom) == pytest.approx(known, rel=1e-4)
+    assert student_p_value(known, freedom) == pytest.approx(tail, rel=1e-3)
 
 
 def test_signed_ranks_are_exact() -> None:
