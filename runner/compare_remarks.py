@@ -128,9 +128,12 @@ def _too_noisy(answers: Sequence[Answer], matched: Matched, context: Context) ->
             continue
         half = math.log(answer.high / answer.low) / 2
         if half > answer.effect and not any(text.startswith(answer.question.cell) for text in found):
-            needed = answer.pairs * (half / answer.effect) ** 2
-            found.append(f"{answer.question.cell} ({_samples(answer.pairs, context)}, \N{PLUS-MINUS SIGN}"
-                         f"{half:.1%}; about {_rounded(needed)} would be needed)")
+            text = (f"{answer.question.cell} ({_samples(answer.pairs, context)}, "
+                    f"\N{PLUS-MINUS SIGN}{half:.1%}")
+            if context.paired:  # of sessions that differ more samples tell no more
+                needed = answer.pairs * (half / answer.effect) ** 2
+                text += f"; about {_rounded(needed)} would be needed"
+            found.append(text + ")")
     if not found:
         return []
     return [f"Too noisy to judge a change of {100 * context.effect:.3g}%: {named(found)}."]
