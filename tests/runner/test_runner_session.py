@@ -120,7 +120,7 @@ def test_a_second_signal_quits_at_once(bench, small, tmp_path: Path) -> None:
         f"        open({str(flag)!r}, 'w').close()\n"
         "        end = time.monotonic() + 60\n"
         "        while time.monotonic() < end: time.sleep(0.1)\n"
-        "results_file.os.fsync = stuck\n"
+        "results_file.os.fdatasync = stuck\n"
         "sys.exit(main(sys.argv[1:]))\n", "utf-8",
     )
     command = bench.command(*small, "--repeat", "3", "--output", str(bench.results), "--no-plots")
