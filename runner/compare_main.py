@@ -62,9 +62,9 @@ def parse_arguments(given: Sequence[str]) -> Arguments:
                         f"files were measured for, else {DEFAULT_EFFECT:.0%}%)")
     parser.add_argument("--false-discovery", metavar="SHARE", default=None,
                         help="among all that is called slower or faster, the share that may be wrong "
-                        f"(default {DEFAULT_FALSE_DISCOVERY_RATE:.0%}%)")
+                        f"(default {DEFAULT_FALSE_DISCOVERY_RATE * 100:g}%%)")
     parser.add_argument("--confidence", metavar="SHARE", default=None,
-                        help=f"of the intervals (default {DEFAULT_CONFIDENCE:.0%}%)")
+                        help=f"of the intervals (default {DEFAULT_CONFIDENCE * 100:g}%%)")
     parser.add_argument("--base-allocator", metavar="NAME", help="whose samples are the base's")
     parser.add_argument("--new-allocator", metavar="NAME", help="whose samples are the new side's")
     parser.add_argument("--across-machines", action="store_true",

@@ -26,7 +26,7 @@ from runner.results_file import Run
 from runner.unpaired import match_sessions
 from runner.verdicts import judge
 
-DEFAULT_CONFIDENCE = 0.95
+DEFAULT_CONFIDENCE = 0.99  # at a change as large as the effect, 0.5% of such intervals lie inside by chance
 ACROSS_MACHINES = "measured on different machines"
 _MEMORY_TOLERANCE = 0.03  # kernels differ in what they keep for themselves
 

@@ -16,7 +16,7 @@ VERDICTS = (SLOWER, FASTER, UNDECIDED, SAME)  # what a reader must see first com
 WHOLE_RUN = ""  # the phase of a question about a run as a whole
 
 DEFAULT_EFFECT = 0.02
-DEFAULT_FALSE_DISCOVERY_RATE = 0.01
+DEFAULT_FALSE_DISCOVERY_RATE = 0.005
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def test_json_has_everything(tmp_path: Path, compare: Callable[..., Outcome]) ->
 
 def test_help_shows_every_option(compare: Callable[..., Outcome]) -> None:
     status, text, _ = compare("--help")
-    assert status == 0 and "--false-discovery SHARE" in text and "(default 1%)" in text
+    assert status == 0 and "--false-discovery SHARE" in text and "(default 0.5%)" in text
 
 
 def test_all_lists_what_is_the_same(tmp_path: Path, compare: Callable[..., Outcome]) -> None:
@@ -270,7 +270,7 @@ def test_works_from_elsewhere_and_either_python(root: Path, tmp_path: Path) -> N
 
 
 def test_ctrl_c_and_closed_pipes_end_it_quietly(root: Path, tmp_path: Path) -> None:
-    path = make_run(tmp_path / "a.jsonl", rounds=12)
+    path = make_run(tmp_path / "a.jsonl", rounds=40)
     pipe = tmp_path / "pipe.jsonl"
     os.mkfifo(pipe)  # so that it waits for its input
     started = subprocess.Popen([sys.executable, str(root / "runner" / "compare.py"), str(pipe)],
