@@ -3,7 +3,7 @@
     pictures = draw_all(run_or_path, folder)             every picture that a results file can show
     pictures = draw_all(run, folder, comparison=found)   ... with a comparison that is known already
     pictures = draw_comparison(comparison, folder)       of a comparison whose runs lie in other files
-    pictures = draw_trends(trends, folder)               of a history, see runner.history_trend
+    pictures = draw_trends(trends, folder)               of a history, see runner.trends.trend
 
 Each returns `Picture`s in a fixed order, and writes an SVG and a PNG of each. The ids inside an SVG begin
 with the picture's name, so that several can stand in one page. Drawing needs matplotlib; importing this
@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Union
 
 from plots.album import KINDS, Album, Picture, check_only
-from runner.comparison import Comparison
+from runner.verdict.comparison import Comparison
 from runner.errors import UsageError, explain_os_error
 from runner.estimate import analyse
 from runner.results_file import Run, read_run
 
 if TYPE_CHECKING:
-    from runner.history_trend import Trend
+    from runner.trends.trend import Trend
 
 __all__ = ["KINDS", "Picture", "draw_all", "draw_comparison", "draw_trends"]
 
@@ -99,7 +99,7 @@ def _open(folder: Path, only: Sequence[str], png: bool) -> Album:
 def _comparisons(run: Run, must: bool) -> list[Comparison]:
     """Return the comparison of each further build of a run with its first. A run that can't be compared
     shows everything else, unless nothing else is wanted."""
-    from runner.compare_runs import CompareOptions, compare_runs
+    from runner.verdict.runs import CompareOptions, compare_runs
 
     found: list[Comparison] = []
     for build in run.header.builds[1:]:

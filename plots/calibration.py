@@ -14,8 +14,8 @@ sys.path[:] = [os.path.join(os.path.dirname(_FOLDER), "runner")] + [
 ]
 import tree_path  # noqa: E402  (finds the tree that this file lies in)
 
-from runner.calibration_records import read_records  # noqa: E402
-from runner.calibration_summary import (  # noqa: E402
+from runner.calibrating.records import read_records  # noqa: E402
+from runner.calibrating.summary import (  # noqa: E402
     LEAST_DETECTED, MOST_FALSE_ALARMS, Point, Summary, summarise,
 )
 from runner.errors import EXIT_USAGE, UsageError, explain_os_error  # noqa: E402

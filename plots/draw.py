@@ -72,8 +72,8 @@ def _some(pictures: list[Picture], path: Path, only: list[str]) -> list[Picture]
 
 
 def _draw_history(database: Path, out: Path | None, only: list[str]) -> list[Picture]:
-    from runner.history_store import open_to_read
-    from runner.history_trend import Wanted, find_trends
+    from runner.trends.store import open_to_read
+    from runner.trends.trend import Wanted, find_trends
 
     with open_to_read(database) as history:
         trends = find_trends(history, Wanted())

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from plots.album import Album
 from plots.style import save
-from runner.comparison import FASTER, METRICS, SAME, SLOWER, UNDECIDED, WHOLE_RUN, Answer, Comparison
+from runner.verdict.comparison import FASTER, METRICS, SAME, SLOWER, UNDECIDED, WHOLE_RUN, Answer, Comparison
 
 MOST_BARS = 30
 _FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {

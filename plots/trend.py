@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from plots.album import Album
 from plots.style import draw_bars, grid_of, legend_below, save
 from runner.estimate import median
-from runner.history_trend import NamedChange, Trend
+from runner.trends.trend import NamedChange, Trend
 
 MOST_PANELS = 9
 MOST_POINTS = 700  # in all panels; a file with more becomes unwieldy

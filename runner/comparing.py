@@ -13,7 +13,7 @@ from typing import Optional
 from runner import pictures
 from runner.adaptive import NARROW, confidence_for, first_rounds
 from runner.allocators import Allocator
-from runner.comparison import DEFAULT_EFFECT
+from runner.verdict.comparison import DEFAULT_EFFECT
 from runner.errors import EXIT_COMPLETE, EXIT_FAILED_SAMPLES, EXIT_USAGE, UsageError
 from runner.exact import MISSING, ExactCounter, countable, find_valgrind
 from runner.interrupts import Interrupts

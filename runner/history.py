@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Keeps a history of runs: adds them, lists commits, shows trends, exports."""
+import os
 import sys
+
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))  # python -P and -I leave it out
 
 import tree_path  # noqa: F401  (finds the tree that this file lies in)
 
-from runner.history_main import main
+from runner.trends.main import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:], tree_path.need))

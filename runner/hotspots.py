@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Shows where a workload's time goes with an allocator, or what differs between two."""
+import os
 import sys
+
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))  # python -P and -I leave it out
 
 import tree_path  # noqa: F401  (finds the tree that this file lies in)
 
-from runner.hotspots_main import main
+from runner.profiles.main import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

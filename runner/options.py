@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
-from runner.comparison import DEFAULT_EFFECT
+from runner.verdict.comparison import DEFAULT_EFFECT
 from runner.errors import UsageError
 from runner.matrix import DEFAULT_WORKLOADS, KEYS, WORKLOADS
 from runner.schedule import parse_time

@@ -17,7 +17,7 @@ from runner.allocators import (
     NONE, SUBJECT, Allocator, check_library, missing_library, parse_allocators,
 )
 from runner.building import VARIANT, build_drivers, drivers_folder
-from runner.comparison import DEFAULT_EFFECT
+from runner.verdict.comparison import DEFAULT_EFFECT
 from runner.counters import PerfStat
 from runner.driver_output import DriverReport
 from runner.errors import UsageError, explain_os_error

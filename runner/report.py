@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Writes a report of results: Markdown for a pull request, and an HTML page that holds everything."""
+import os
 import sys
+
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))  # python -P and -I leave it out
 
 import tree_path
 
 if __name__ == "__main__":
     try:
-        from runner.report_main import main
+        from runner.reports.main import main
 
         status = main(sys.argv[1:], tree_path.need)
     except KeyboardInterrupt:  # while it was still starting

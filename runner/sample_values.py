@@ -1,9 +1,9 @@
-"""What a sample says of each metric of runner.comparison, in each phase and over the whole run."""
+"""What a sample says of each metric of runner.verdict.comparison, in each phase and over the whole run."""
 from __future__ import annotations
 
 import math
 
-from runner.comparison import WHOLE_RUN
+from runner.verdict.comparison import WHOLE_RUN
 from runner.records import Cell, Measurement, Phase, Sample
 
 Key = tuple[str, str]  # phase and metric

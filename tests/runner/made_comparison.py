@@ -5,7 +5,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from runner.comparison import (
+from runner.verdict.comparison import (
     FASTER, METRICS, SAME, SLOWER, UNDECIDED, Answer, Comparison, Question, Side,
 )
 from runner.records import BuildEntry, Machine

@@ -51,7 +51,7 @@ def make_run(
     `workloads` may hold programs (redis, sqlite, gcc, python). xmalloc runs with 2 threads or more.
     `effect`: by which share `new` (without builds: hakmem) is worse: 0.02 is 2% less throughput; a
     mapping (workload, phase, metric): share holds for one phase ("" is the whole run), and for one
-    of the metrics of runner.comparison.
+    of the metrics of runner.verdict.comparison.
     `noise`: standard deviation of a sample's log speed; `count_noise` the same of memory and faults.
     `session`: log speed of everything in this file; `drift`: log change of it from first to last round;
     `outliers`: share of samples that lose up to half; `neighbours`: for some seconds at a time all

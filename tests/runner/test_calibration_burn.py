@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.calibration_burn import BURN_EVERY, INSTRUCTIONS_PER_ROUND, BurnWorkshop
+from runner.calibrating.burn import BURN_EVERY, INSTRUCTIONS_PER_ROUND, BurnWorkshop
 from runner.errors import UsageError
 from runner.interrupts import Interrupts
 

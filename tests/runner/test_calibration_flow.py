@@ -18,10 +18,13 @@ import pytest
 pytest.importorskip("numpy")
 pytest.importorskip("scipy")
 
-from runner import calibration, calibration_resampling, calibration_work, measure
-from runner.calibration_commands import Asked, cell_options
-from runner.calibration_records import Check, Resampled, RoundMeasured, SlopeFound, read_records
-from runner.calibration_records import Outcome as Compared
+from runner import measure
+from runner.calibrating import calibration
+from runner.calibrating import resampling as calibration_resampling
+from runner.calibrating import work as calibration_work
+from runner.calibrating.commands import Asked, cell_options
+from runner.calibrating.records import Check, Resampled, RoundMeasured, SlopeFound, read_records
+from runner.calibrating.records import Outcome as Compared
 from runner.execute import Outcome
 from runner.interrupts import Interrupts
 from tests.runner.conftest import Bench

@@ -13,21 +13,21 @@ import pytest
 pytest.importorskip("numpy")
 pytest.importorskip("scipy")
 
-from runner import calibration_resampling
-from runner.calibration_burn import slope_of
-from runner.calibration_judge import Judge, Pair, run_of, throughput_of
-from runner.calibration_options import Options, parse_options
-from runner.calibration_pairs import pairs_of_budget
-from runner.calibration_rates import Rate
-from runner.calibration_records import (
+from runner.calibrating import resampling as calibration_resampling
+from runner.calibrating.burn import slope_of
+from runner.calibrating.judge import Judge, Pair, run_of, throughput_of
+from runner.calibrating.options import Options, parse_options
+from runner.calibrating.pairs import pairs_of_budget
+from runner.calibrating.rates import Rate
+from runner.calibrating.records import (
     Check, ExactOutcome, Finished, Outcome, Plan, Records, RecordsWriter, Resampled, RoundMeasured, SlopeFound,
     read_records,
 )
-from runner.calibration_report import blocks_of, markdown
-from runner.calibration_resampling import BATCH, Pool, Task, resample, rounds_of_samples, slowed, tasks_of
-from runner.calibration_summary import checks_of, summarise
-from runner.calibration_truth import truths_of
-from runner.calibration_work import BlockItem, CommandItem, items
+from runner.calibrating.report import blocks_of, markdown
+from runner.calibrating.resampling import BATCH, Pool, Task, resample, rounds_of_samples, slowed, tasks_of
+from runner.calibrating.summary import checks_of, summarise
+from runner.calibrating.truth import truths_of
+from runner.calibrating.work import BlockItem, CommandItem, items
 from runner.errors import UsageError
 from runner.records import Sample
 from runner.results_file import Run, read_run

@@ -23,7 +23,7 @@ Outcome = tuple[int, str, str]
 @pytest.fixture
 def compare(root: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Runs compare.py's main in this process: status, standard output, standard error."""
-    from runner.compare_main import main
+    from runner.verdict.main import main
 
     def run(*arguments: object) -> Outcome:
         streams = (sys.stdout, sys.stderr)

@@ -12,12 +12,12 @@ from made_results import edit_records, make_run, read_records, write_records
 
 numpy = pytest.importorskip("numpy")
 
-from runner import fast_reader  # noqa: E402
-from runner.compare_runs import CompareOptions, compare_files, compare_runs  # noqa: E402
-from runner.comparison import SAME, SLOWER, UNDECIDED, Comparison  # noqa: E402
+from runner.verdict import fast_reader  # noqa: E402
+from runner.verdict.runs import CompareOptions, compare_files, compare_runs  # noqa: E402
+from runner.verdict.comparison import SAME, SLOWER, UNDECIDED, Comparison  # noqa: E402
 from runner.errors import UsageError  # noqa: E402
-from runner.fast_reader import read_recording  # noqa: E402
-from runner.recording import Recording, recording_of  # noqa: E402
+from runner.verdict.fast_reader import read_recording  # noqa: E402
+from runner.verdict.recording import Recording, recording_of  # noqa: E402
 from runner.results_file import read_run  # noqa: E402
 
 

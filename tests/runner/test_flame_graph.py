@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from web_page import MISSING, WebPage, find_chromium
 
-from runner.flame_graph import MOST_BYTES, Heading, difference_graph, figure, flame_graph
-from runner.folded_stacks import Place, Profile
+from runner.profiles.flame_graph import MOST_BYTES, Heading, difference_graph, figure, flame_graph
+from runner.profiles.folded_stacks import Place, Profile
 
 SVG = "{http://www.w3.org/2000/svg}"
 HEADING = Heading("larson: <mine> & \"yours\"", "10 ns/op", "ns/op")

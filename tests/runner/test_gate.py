@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from runner.comparison import WHOLE_RUN, Answer, Comparison, Question, Side
-from runner.gate_kinds import NotJudged, Workshop
-from runner.gate_limit import Limit
-from runner.gate_main import main
-from runner.gate_measure import Measured
-from runner.gate_reference import Reference, find_reference
-from runner.gate_speed import SPEED, compare, judge_comparison
+from runner.verdict.comparison import WHOLE_RUN, Answer, Comparison, Question, Side
+from runner.gates.kinds import NotJudged, Workshop
+from runner.gates.limit import Limit
+from runner.gates.main import main
+from runner.gates.measure import Measured
+from runner.gates.reference import Reference, find_reference
+from runner.gates.speed import SPEED, compare, judge_comparison
 from runner.interrupts import Interrupts
 from runner.records import ProgramFile
 from runner.results_file import Run, read_run
@@ -241,7 +241,7 @@ def with_libraries(run: Run, *digits: str) -> Run:
 def test_a_build_is_as_fast_as_itself(root: Path, tmp_path: Path, monkeypatch) -> None:
     """Whatever noise says: here 50% slower."""
     run = with_libraries(read_run(make_run(tmp_path / "x.jsonl", effect=0.5)), "a", "a")
-    monkeypatch.setattr("runner.gate_speed.measure", lambda *_given: Measured(run, None))
+    monkeypatch.setattr("runner.gates.speed.measure", lambda *_given: Measured(run, None))
     workshop = Workshop(root, root / "out", True, Reference("v1", "v1", ""), tmp_path, {}, Interrupts(), print)
     values = {"workloads": ("larson",), "matrix": (), "at_most_below": 0.05, "time_budget": 60.0, "undecided": "fail"}
     finding = SPEED.judge(values, workshop)
@@ -264,7 +264,7 @@ def test_samples_are_judged_by_the_comparison(
         asked.append(options)
         return Measured(run, 0.3)
 
-    monkeypatch.setattr("runner.gate_speed.measure", measured)
+    monkeypatch.setattr("runner.gates.speed.measure", measured)
     workshop = Workshop(root, root / "out", True, Reference("v1", "v1 (abc)", "the newest tag"), tmp_path, {},
                         Interrupts(), print)
     values = {"workloads": ("larson",), "matrix": ("threads=1",), "at_most_below": 0.05, "time_budget": 60.0,
@@ -283,6 +283,6 @@ def test_samples_are_judged_by_the_comparison(
 
 def test_without_numpy_speed_can_t_be_judged(tmp_path: Path, monkeypatch) -> None:
     run = read_run(make_run(tmp_path / "x.jsonl"))
-    monkeypatch.setitem(sys.modules, "runner.compare_runs", None)
+    monkeypatch.setitem(sys.modules, "runner.verdict.runs", None)
     with pytest.raises(NotJudged, match="comparing needs"):
         compare(run, 0.02)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from runner.gate_documents import check_manual, check_table, options_of
-from runner.gate_kinds import NotJudged, Workshop
-from runner.gate_markdown import read_page
-from runner.gate_pages import check_pages, pages_of
-from runner.gate_reference import Reference
+from runner.gates.documents import check_manual, check_table, options_of
+from runner.gates.kinds import NotJudged, Workshop
+from runner.gates.markdown import read_page
+from runner.gates.pages import check_pages, pages_of
+from runner.gates.reference import Reference
 from runner.interrupts import Interrupts
 
 PROGRAM = """import argparse

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from runner.errors import UsageError
-from runner.gate_file import read_gates
-from runner.gate_main import CRITERIA, KINDS
-from runner.gate_needs import need_libraries
-from runner.gate_values import share, time_span
+from runner.gates.file import read_gates
+from runner.gates.main import CRITERIA, KINDS
+from runner.gates.needs import need_libraries
+from runner.gates.values import share, time_span
 
 HEAD = '[[criterion]]\nphase = 1\nname = "first"\nkind = "command"\ncommand = ["true"]\n\n'
 

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from runner.errors import UsageError
-from runner.gate_command import COMMAND
-from runner.gate_kinds import Finding, Kind, NotJudged, Workshop
-from runner.gate_limit import Limit, judge_ratio
-from runner.gate_load import LoadWatch
-from runner.gate_measure import Measured, failed_sample
-from runner.gate_reference import Reference
-from runner.gate_run import RUN
-from runner.gate_scaling import SCALING, cores_of, judge_points, points_of
-from runner.gate_values import REQUIRED
+from runner.gates.command import COMMAND
+from runner.gates.kinds import Finding, Kind, NotJudged, Workshop
+from runner.gates.limit import Limit, judge_ratio
+from runner.gates.load import LoadWatch
+from runner.gates.measure import Measured, failed_sample
+from runner.gates.reference import Reference
+from runner.gates.run import RUN
+from runner.gates.scaling import SCALING, cores_of, judge_points, points_of
+from runner.gates.values import REQUIRED
 from runner.interrupts import Interrupted, Interrupts
 from runner.results_file import read_run
 
@@ -214,7 +214,7 @@ def test_a_machine_that_others_use_can_t_be_judged(workshop: Workshop, tmp_path:
     wanted = {"workloads": "larson", "threads": "1,2"}
     reasons: dict[float, str] = {}
     for others in (0.0, 0.4):
-        monkeypatch.setattr("runner.gate_scaling.measure", lambda *_given, share=others: Measured(run, share))
+        monkeypatch.setattr("runner.gates.scaling.measure", lambda *_given, share=others: Measured(run, share))
         assert judge(SCALING, workshop, at_least="1%", **wanted).passed
         finding = judge(SCALING, workshop, at_least="100%", **wanted)
         assert not finding.passed

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from runner.history_add import add_file
-from runner.history_machine import machine_key
-from runner.history_main import main
-from runner.history_store import APPLICATION_ID, open_to_read
+from runner.trends.add import add_file
+from runner.trends.machine import machine_key
+from runner.trends.main import main
+from runner.trends.store import APPLICATION_ID, open_to_read
 from runner.results_file import read_run
 from runner.sample_values import values_of
 from tests.runner.made_results import make_run
@@ -110,7 +110,7 @@ def test_values_are_medians_and_quartiles_of_good_samples(made: MADE, run, datab
 
 
 def test_values_are_those_that_comparisons_use(made: MADE) -> None:
-    recording = pytest.importorskip("runner.recording")
+    recording = pytest.importorskip("runner.verdict.recording")
     for options in ({"latency": True, "counters": True}, {"workloads": ("redis",)}):
         found = read_run(made(1, **options))
         cells = {cell.id: cell for cell in found.header.cells}
@@ -222,9 +222,9 @@ def test_an_empty_file_becomes_a_history(made: MADE, run, database: Path) -> Non
 def _start(root: Path, database: Path, *paths: Path, code: str = "") -> subprocess.Popen[str]:
     script = (
         f"import sys, pathlib; sys.path.insert(0, {str(root)!r})\n"
-        f"from runner import history_add\n{code}\n"
+        f"from runner.trends import add\n{code}\n"
         "for path in sys.argv[2:]:\n"
-        f"    print(history_add.add_file(pathlib.Path(sys.argv[1]), pathlib.Path(path), "
+        f"    print(add.add_file(pathlib.Path(sys.argv[1]), pathlib.Path(path), "
         f"pathlib.Path({str(root)!r})))\n"
     )
     return subprocess.Popen(
@@ -248,12 +248,12 @@ def test_a_writer_that_is_killed_leaves_nothing_half(made: MADE, run, database: 
     values = _count(database, "value")
     kill = (
         "import os, signal\n"
-        "inner = history_add._insert_values\n"
+        "inner = add._insert_values\n"
         "def killed(connection, *rest):\n"
         "    connection.execute('PRAGMA cache_size = 1')\n"
         "    inner(connection, *rest)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "history_add._insert_values = killed\n"
+        "add._insert_values = killed\n"
     )
     process = _start(root, database, made(2, threads=(1, 2, 3, 4)), code=kill)
     process.communicate(timeout=60)

@@ -9,10 +9,10 @@ import pytest
 
 numpy = pytest.importorskip("numpy")
 
-from runner.history_add import add_file  # noqa: E402
-from runner.history_changes import exact_changes, find_changes  # noqa: E402
-from runner.history_store import open_to_read  # noqa: E402
-from runner.history_trend import Wanted, find_trends  # noqa: E402
+from runner.trends.add import add_file  # noqa: E402
+from runner.trends.changes import exact_changes, find_changes  # noqa: E402
+from runner.trends.store import open_to_read  # noqa: E402
+from runner.trends.trend import Wanted, find_trends  # noqa: E402
 from tests.runner.made_results import make_run  # noqa: E402
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from runner.errors import UsageError
-from runner.hotspots_options import parse_hotspot_options
-from runner.hotspots_subjects import check_named
+from runner.profiles.options import parse_hotspot_options
+from runner.profiles.subjects import check_named
 from runner.interrupts import Interrupts
-from runner.profiling import choose_sampling
+from runner.profiles.profiling import choose_sampling
 
 SHORT = ("--duration", "0.3", "--no-build")
 # malloc passes on to the C library's, and burns time in a function of its own that has no symbol.

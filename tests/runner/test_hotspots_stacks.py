@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from runner import profiling
-from runner.annotation import find_functions
-from runner.code_map import read_code_map
+from runner.profiles import profiling
+from runner.profiles.annotation import find_functions
+from runner.profiles.code_map import read_code_map
 from runner.errors import UsageError
 from runner.execute import Outcome
-from runner.folded_stacks import Served, add_up, differences, folded_text, merged
-from runner.perf_script import Frame, Names, RawFrame, StackSample, name_frames, plain_name, read_script
-from runner.profiling import MAX_SAMPLES, Sampling, choose_frequency
+from runner.profiles.folded_stacks import Served, add_up, differences, folded_text, merged
+from runner.profiles.perf_script import Frame, Names, RawFrame, StackSample, name_frames, plain_name, read_script
+from runner.profiles.profiling import MAX_SAMPLES, Sampling, choose_frequency
 
 SCRIPT = """\
 larson_mine 77     333444

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from made_results import make_run
 
-from runner.comparison import Answer, Comparison, Question, Side
+from runner.verdict.comparison import Answer, Comparison, Question, Side
 from runner.errors import UsageError
-from runner.pr_fallback import MARKER
-from runner.pr_options import parse_options, read_settings
+from runner.pull_request.fallback import MARKER
+from runner.pull_request.options import parse_options, read_settings
 from runner.results_file import read_run
 
 FAKE = '''#!/usr/bin/env python3

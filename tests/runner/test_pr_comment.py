@@ -13,9 +13,9 @@ from typing import Any, Optional
 
 import pytest
 
-from runner.pr_comment_body import MOST_UNITS, comment_body, units
-from runner.pr_comment_main import main
-from runner.pr_fallback import MARKER
+from runner.pull_request.comment_body import MOST_UNITS, comment_body, units
+from runner.pull_request.comment_main import main
+from runner.pull_request.fallback import MARKER
 
 COMMIT, OTHER = "a1" * 20, "b2" * 20
 US, SOMEBODY = "github-actions[bot]", "somebody"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import UsageError
-from runner.pr_ends import build_the_same, find_ends
+from runner.pull_request.ends import build_the_same, find_ends
 
 
 class Repository:
@@ -141,7 +141,7 @@ def test_where_nothing_can_differ_nothing_is_measured(
     """Said at once, and in a report where one was asked for."""
     out = tmp_path / "out put"
     code = ("import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; "
-            "import runner.pr_main as m; m.ROOT = Path(sys.argv[2]); sys.exit(m.main(sys.argv[3:]))")
+            "import runner.pull_request.main as m; m.ROOT = Path(sys.argv[2]); sys.exit(m.main(sys.argv[3:]))")
     done = subprocess.run(
         [sys.executable, "-c", code, str(root), str(repository.folder), repository.first,
          repository.fork, "--out", str(out)], capture_output=True, text=True, stdin=subprocess.DEVNULL)

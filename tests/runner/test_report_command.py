@@ -18,11 +18,11 @@ from made_results import edit_records, make_run, read_records, write_records
 pytest.importorskip("jinja2")
 pytest.importorskip("numpy")
 
-from runner.report_files import write_whole  # noqa: E402
-from runner.report_main import main  # noqa: E402
-from runner.report_markdown import MARKER  # noqa: E402
-from runner.report_model import Shown  # noqa: E402
-from runner.report_pictures import link_to  # noqa: E402
+from runner.reports.files import write_whole  # noqa: E402
+from runner.reports.main import main  # noqa: E402
+from runner.reports.markdown import MARKER  # noqa: E402
+from runner.reports.model import Shown  # noqa: E402
+from runner.reports.pictures import link_to  # noqa: E402
 
 SLOWER = {("larson", "", "ops_per_second"): 0.2}
 

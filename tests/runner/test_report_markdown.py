@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_comparison import make_answer, make_comparison, many_answers
 
-from runner.comparison import FASTER, SAME, SLOWER, UNDECIDED, Comparison, Question
-from runner.report_comparison import report_of_comparisons
-from runner.report_markdown import LIMIT_BYTES, MARKER, escape, markdown, shorten
-from runner.report_model import Flame, Profile, Shown
-from runner.report_numbers import change, interval, percent, quantity
+from runner.verdict.comparison import FASTER, SAME, SLOWER, UNDECIDED, Comparison, Question
+from runner.reports.comparison import report_of_comparisons
+from runner.reports.markdown import LIMIT_BYTES, MARKER, escape, markdown, shorten
+from runner.reports.model import Flame, Profile, Shown
+from runner.reports.figures import change, interval, percent, quantity
 from runner.table import Block
 
 GITHUB_LIMIT = 65_536

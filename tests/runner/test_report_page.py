@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from made_comparison import make_answer, make_comparison, many_answers
 
-from runner.comparison import FASTER, SAME, SLOWER, UNDECIDED, Question
-from runner.report_comparison import report_of_comparisons
-from runner.report_model import Flame, Profile, Report, Shown, Table, Trend
+from runner.verdict.comparison import FASTER, SAME, SLOWER, UNDECIDED, Question
+from runner.reports.comparison import report_of_comparisons
+from runner.reports.model import Flame, Profile, Report, Shown, Table, Trend
 from runner.table import Block
 
 pytest.importorskip("jinja2")
 
-from runner.report_page import leading_number, page, picture_data, scale_end, scripts_of  # noqa: E402
+from runner.reports.page import leading_number, page, picture_data, scale_end, scripts_of  # noqa: E402
 from web_page import MISSING, WebPage, find_chromium  # noqa: E402
 
 NASTY = '<img src=x onerror=alert(1)> "quoted" & {{ 7 * 7 }} </script><script>alert(2)</script>'

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner import pictures
-from runner.comparison import METRICS, SAME, SLOWER, UNDECIDED, Answer, Comparison, Question, Side
+from runner.verdict.comparison import METRICS, SAME, SLOWER, UNDECIDED, Answer, Comparison, Question, Side
 from runner.errors import UsageError
 from runner.results_file import read_run
 from tests.runner.made_results import make_run

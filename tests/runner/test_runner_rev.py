@@ -14,6 +14,7 @@ import pytest
 from made_results import make_run
 
 from runner import comparing
+from runner.adaptive import first_rounds
 from runner.allocators import Allocator
 from runner.errors import UsageError
 from runner.exact import MISSING
@@ -102,7 +103,7 @@ def test_a_build_against_itself_ends_when_it_is_known_well_enough(bench, whole_a
     bench.behave(larson_system=["speed=50e6"])
     done = bench.run(*both(whole_allocator), *ONE, "--no-exact", "--effect", "3%")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert list(rounds_of(bench.records("sample"))) == list(range(1, 15))
+    assert list(rounds_of(bench.records("sample"))) == list(range(1, first_rounds(1, 2) + 1))
     settings = bench.records("run")[0]["settings"]
     assert (settings["effect"], settings["budget_seconds"], settings["rounds"]) == (0.03, 300, None)
     assert not bench.records("exact")

@@ -23,6 +23,7 @@ from runner.progress import Progress
 from runner.records import End, Failure, Record, Sample, to_json, to_line
 from runner.results_file import read_run
 from runner.session import Session, outside_percent
+from runner.verdict.comparison import DEFAULT_FALSE_DISCOVERY_RATE
 
 Speed = Callable[[Ticket], float]
 DRIVER, OUTSIDE = 0.100, 0.004  # seconds of a sample, and after it
@@ -236,15 +237,15 @@ def test_the_runners_own_share_of_the_time_is_reckoned(workshop: Callable[..., W
 
 
 def test_the_first_rounds_are_enough_for_one_change_among_all_questions() -> None:
-    assert [first_rounds(cells, 2) for cells in (1, 3, 9, 100)] == [14, 16, 18, 21]
+    assert [first_rounds(cells, 2) for cells in (1, 3, 9, 100)] == [15, 17, 19, 22]
     assert first_rounds(3, 4) == first_rounds(9, 2)
     for cells in (1, 3, 9, 100):
-        assert 2 / 2 ** first_rounds(cells, 2) < 0.01 / (10 * cells)
+        assert 2 / 2 ** first_rounds(cells, 2) < DEFAULT_FALSE_DISCOVERY_RATE / (10 * cells)
 
 
 def test_many_questions_need_more_confidence() -> None:
-    assert confidence_for(1) == confidence_for(10) == 0.999
-    assert confidence_for(100) == pytest.approx(0.9999)
+    assert confidence_for(1) == confidence_for(5) == 0.999
+    assert confidence_for(100) == pytest.approx(1 - DEFAULT_FALSE_DISCOVERY_RATE / 100)
 
 
 def test_a_line_is_the_record_as_json(tmp_path: Path) -> None:

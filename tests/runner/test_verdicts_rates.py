@@ -8,9 +8,9 @@ import pytest
 
 numpy = pytest.importorskip("numpy")
 
-from runner import robust  # noqa: E402
-from runner.comparison import FASTER, SAME, SLOWER, Answer, Question  # noqa: E402
-from runner.verdicts import judge, paired_evidence  # noqa: E402
+from runner.verdict import robust  # noqa: E402
+from runner.verdict.comparison import FASTER, SAME, SLOWER, Answer, Question  # noqa: E402
+from runner.verdict.verdicts import judge, paired_evidence  # noqa: E402
 
 Generator = "numpy.random.Generator"
 ASKED = (("", "ops_per_second"), ("", "cpu_ns_per_op"), ("", "peak_rss_bytes"), ("churn", "ops_per_second"))
@@ -109,8 +109,8 @@ def test_p_values_are_no_smaller_than_they_may_be() -> None:
 @pytest.mark.parametrize("controls", [2, 3, 5])
 def test_sessions_are_not_taken_for_changes(controls: int) -> None:
     """Nothing changed but what a session does to all allocators, and a little more to each."""
-    from runner.recording import Series
-    from runner.unpaired import _by_controls, _Sessions
+    from runner.verdict.recording import Series
+    from runner.verdict.unpaired import _by_controls, _Sessions
 
     class Session:
         """As much of a recording as is looked at."""

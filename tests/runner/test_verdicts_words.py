@@ -9,10 +9,10 @@ import pytest
 
 numpy = pytest.importorskip("numpy")
 
-from runner import robust  # noqa: E402
-from runner.comparison import FASTER, SAME, SLOWER, UNDECIDED, Answer, Question  # noqa: E402
-from runner.student import student_p_value, student_quantile  # noqa: E402
-from runner.verdicts import Evidence, exact_evidence, judge, paired_evidence  # noqa: E402
+from runner.verdict import robust  # noqa: E402
+from runner.verdict.comparison import FASTER, SAME, SLOWER, UNDECIDED, Answer, Question  # noqa: E402
+from runner.verdict.student import student_p_value, student_quantile  # noqa: E402
+from runner.verdict.verdicts import Evidence, exact_evidence, judge, paired_evidence  # noqa: E402
 
 
 def question(metric: str = "ops_per_second", phase: str = "") -> Question:

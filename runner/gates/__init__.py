@@ -1,0 +1,1 @@
+"""Checks whether a milestone is reached: criteria as data, kinds of checks, what they measured."""

@@ -1,0 +1,1 @@
+"""Does what continuous integration does for a pull request, and posts the report."""

@@ -1,0 +1,1 @@
+"""The history of runs: a database of them, lists, trends with change points."""
