@@ -22,9 +22,10 @@
  * large class shouldn't pay for pages behind others. */
 #define FIRST_REFILL_BYTES 4096u
 #define FIRST_SLOTS_BYTES                                                                          \
-    16384u              /* of blocks in a magazine, before the class is seen to need more */
-#define ALONE_SHARE 8u  /* of the depot, for a thread that is alone */
-#define TICK_EVERY  16u /* slow paths between two looks at the clock */
+    16384u                /* of blocks in a magazine, before the class is seen to need more */
+#define ALONE_SHARE 8u    /* of the depot, for large classes of a thread that is alone */
+#define ALONE_FROM  2048u /* bytes: the blocks that a lone thread keeps there at all are larger */
+#define TICK_EVERY  16u   /* slow paths between two looks at the clock */
 
 /* What one tick may do at most, so that no call of malloc takes long. */
 #define TRIM_MOST  64u /* magazines given home from the depot */
@@ -321,11 +322,15 @@ void *hak_heap_refill(unsigned class_index) {
     return block;
 }
 
-/* What a class may have in the depot. A thread that is alone has nobody to exchange with: there a
- * few magazines do for its ups and downs, and what lies there keeps slabs from becoming empty. */
-static size_t depot_bytes(void) {
+/* What a class may have in the depot. A thread that is alone has nobody to exchange with, and what
+ * lies there keeps slabs from becoming empty, a few blocks each of very many. Small ones are
+ * therefore given home, which takes little more time; of large ones, of which a slab has few, some
+ * magazines stay for the thread's ups and downs. */
+static size_t depot_bytes(unsigned class_index) {
     size_t bytes = (size_t)hak_option(HAK_OPT_DEPOT) << 10;
-    return hak_heaps_in_use() > 1 ? bytes : bytes / ALONE_SHARE;
+    if (hak_heaps_in_use() > 1)
+        return bytes;
+    return hak_class_size[class_index] > ALONE_FROM ? bytes / ALONE_SHARE : 0;
 }
 
 /* Moves the older half of a magazine to the depot, or to the slabs if the depot is full. */
@@ -339,7 +344,7 @@ static void shed(struct hak_heap *heap, unsigned class_index, unsigned batch) {
     if (magazine) {
         magazine->count = batch;
         memcpy(magazine->slots, blocks, batch * sizeof *blocks);
-        put = hak_depot_put(class_index, magazine, depot_bytes());
+        put = hak_depot_put(class_index, magazine, depot_bytes(class_index));
         if (!put)
             heap->spare = magazine;
     }
