@@ -105,7 +105,7 @@ def _caption(
         f"{count} {word}" for word in _LOOKS
         for count in [sum(answer.verdict == word for answer in found)] if count
     )
-    text = (f"{counts}. Bars are the change of the median, lines its {comparison.confidence:.0%} interval; "
+    text = (f"{counts}. Bars are the change of the median, lines its {100 * comparison.confidence:g}% interval; "
             "the light ground is the effect from which on a change counts.")
     if len(chosen) < len(found):
         text += f" The largest {len(chosen)} of {len(found)} changes are shown."

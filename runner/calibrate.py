@@ -7,7 +7,7 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))  # python -P and
 
 import tree_path
 
-tree_path.need({"numpy": "python3-numpy", "scipy": "python3-scipy"})
+tree_path.need({"numpy": "python3-numpy"})
 
 from runner.calibrating.calibration import main  # noqa: E402
 

@@ -25,6 +25,8 @@ from runner.revisions import RevisionBuild, build_revisions
 from runner.schedule import in_words
 from runner.summary import summary_path
 
+EXIT_INTERRUPTED = 130
+
 NEEDS_NUMPY = (
     "no Python with numpy was found, which the verdicts need: install Debian's package python3-numpy"
 )
@@ -143,8 +145,8 @@ def failures_in_words(run: Run, most: int = 8) -> list[str]:
 
 
 def show_comparison(run: Run, root: Path) -> int:
-    """Show the verdicts, by runner/compare.py, and return its exit status; EXIT_USAGE with a sentence
-    where it could not judge."""
+    """Show the verdicts on each new build, by runner/compare.py, and return the worst exit status;
+    EXIT_USAGE with a sentence where it could not judge."""
     python = pictures.find_python("numpy")
     again = f"runner/compare.py '{run.path}'"
     if python is None:
@@ -153,6 +155,13 @@ def show_comparison(run: Run, root: Path) -> int:
     effect = run.header.settings.effect or DEFAULT_EFFECT
     command = [python, str(root / "runner" / "compare.py"), str(run.path), "--effect",
                f"{100 * effect:.6g}%"]
+    return max(
+        _judged(python, [*command, "--new-allocator", build.allocator], again)
+        for build in run.header.builds[1:]
+    )
+
+
+def _judged(python: str, command: list[str], again: str) -> int:
     sys.stdout.flush()
     status: Optional[int] = None
     try:
@@ -162,6 +171,9 @@ def show_comparison(run: Run, root: Path) -> int:
     except OSError as error:
         print(f"runner/compare.py did not run ({(error.strerror or str(error)).lower()}).")
     if status in (EXIT_COMPLETE, EXIT_FAILED_SAMPLES):
+        return status
+    if status == EXIT_INTERRUPTED:
+        print(f"Interrupted while judging; the samples are complete; see {again}.")
         return status
     print(f"Not judged: runner/compare.py ended with status {status}; the samples are kept; see {again}.")
     return EXIT_USAGE

@@ -15,7 +15,7 @@ from runner.pictures import find_python
 
 TOML_PACKAGE = "python3-tomli"
 _MODULES = ("tomllib", "tomli")
-_COMPARING = {"numpy": "python3-numpy", "scipy": "python3-scipy"}
+_COMPARING = {"numpy": "python3-numpy"}
 
 
 def _here(module: str) -> bool:
@@ -48,7 +48,7 @@ def need_libraries(
 
 def explain_missing(error: ImportError) -> str:
     """Return what to install for a module that comparing needs."""
-    package = _COMPARING.get((error.name or "").partition(".")[0], "python3-numpy python3-scipy")
+    package = _COMPARING.get((error.name or "").partition(".")[0], "python3-numpy")
     return (
         f"comparing needs {error.name}, which this Python ({sys.executable}) does not have: apt-get "
         f"install {package}"

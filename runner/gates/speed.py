@@ -102,7 +102,7 @@ def judge_comparison(comparison: Comparison, cells: list[str], limit: Limit) -> 
 def _shown(answer: Answer, comparison: Comparison) -> str:
     change = answer.ratio - 1
     word = "faster" if change >= 0 else "slower"
-    return (f"{answer.question.cell} {per_cent(abs(round(change, 4)))} {word} ({comparison.confidence:.0%} interval "
+    return (f"{answer.question.cell} {per_cent(abs(round(change, 4)))} {word} ({100 * comparison.confidence:g}% interval "
             f"{round(100 * (answer.low - 1), 2):+g}% to {round(100 * (answer.high - 1), 2):+g}%, "
             f"{answer.pairs} pairs)")
 

@@ -61,7 +61,7 @@ METRICS: dict[str, Metric] = {
         Metric("cycles_per_op", "cycles", "cycles/op", False, "time"),
         Metric("instructions_per_op", "instructions", "instructions/op", False, "count", most_effect=0.0025),
         Metric("exact_instructions_per_op", "instructions, exact", "instructions/op", False, "exact",
-               most_effect=0.001),
+               most_effect=0.0025),
     )
 }
 
@@ -157,7 +157,8 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """The word for the whole: slower if anything got slower or broke, else faster if anything got
-        faster, else undecided if any throughput is (of programs: processor time), else same."""
+        faster, else undecided if any throughput is (of programs: processor time) or a cell has no answer at
+        all, else same."""
         if self.broken:
             return SLOWER
         for verdict in (SLOWER, FASTER):
@@ -169,7 +170,9 @@ class Comparison:
             if a.metric.name == "ops_per_second"
             or a.metric.name == "cpu_ns_per_op" and a.question.cell not in timed
         ]
-        return UNDECIDED if open_questions or not self.answers else SAME
+        cells = {a.question.cell for a in self.answers}
+        missing = any(question.cell not in cells for question, _ in self.unanswered)
+        return UNDECIDED if open_questions or missing or not self.answers else SAME
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as a JSON object; every answer with its metric's title and unit."""

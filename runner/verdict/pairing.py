@@ -192,7 +192,8 @@ def add_exact_counts(
         if not good[BASE] or not good[NEW]:
             reason = _why_no_count(sides, good, name)
             found.unanswered.append((question, reason))
-            if good[BASE] and sides[NEW].get(name):
+            failures = [c.failure for c in sides[NEW].get(name, []) if c.failure is not None]
+            if good[BASE] and any(failure.kind != "timeout" for failure in failures):
                 found.broken.append((question, reason))
             continue
         values = [[count.instructions_per_operation for count in side] for side in good]

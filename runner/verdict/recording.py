@@ -158,7 +158,7 @@ def _series(gathered: Gathered, is_program: bool) -> Series:
     values: dict[Slot, Array] = {
         (WHOLE_RUN, name): total[name] for name in ("peak_rss_bytes", "minor_faults")
     }
-    values[WHOLE_RUN, "cpu_ns_per_op"] = _share(1e9 * cpu, operations)
+    values[WHOLE_RUN, "cpu_ns_per_op"] = _positive(_share(1e9 * cpu, operations))
     for name in QUANTILES:
         if (WHOLE_RUN, name) in column:
             values[WHOLE_RUN, name] = _positive(column[WHOLE_RUN, name])

@@ -20,6 +20,7 @@ from runner.verdict.fast_reader import read_recording
 from runner.verdict.pairing import (
     BASE, NEW, Matched, cells_of, commonest, main_slot, match_pairs, question_of,
 )
+from runner.verdict import robust
 from runner.verdict.recording import Recording, recording_of
 from runner.records import BuildEntry, Machine, RunHeader
 from runner.results_file import Run
@@ -96,6 +97,32 @@ def session_files(path: Path) -> list[Path]:
     return found
 
 
+def _refuse_mixtures(sessions: Sequence[Recording], name: str) -> None:
+    """Sessions that are put together must be of the same build."""
+    builds: dict[tuple[Optional[str], bool], Recording] = {}
+    for recording in sessions:
+        entry = _build_of(recording.header, name)
+        if entry is not None and entry.commit is not None:
+            builds.setdefault((entry.commit, entry.dirty), recording)
+    if len(builds) > 1:
+        (ours, first), (theirs, second) = list(builds.items())[:2]
+        raise UsageError(
+            f"'{first.path}' and '{second.path}' are sessions of different builds: {name} is "
+            f"{(ours[0] or '')[:9]} in one and {(theirs[0] or '')[:9]} in the other; compare each by itself."
+        )
+
+
+def _refuse_repeats(recordings: Sequence[Recording]) -> None:
+    known: dict[str, Recording] = {}
+    for recording in recordings:
+        other = known.setdefault(recording.header.id, recording)
+        if other is not recording:
+            raise UsageError(
+                f"'{other.path}' and '{recording.path}' are copies of the same run ({recording.header.id}); "
+                "remove one, or its samples would count twice."
+            )
+
+
 def _refuse_copies(base: Sequence[Recording], new: Sequence[Recording]) -> None:
     known = {recording.header.id: recording.path for recording in base}
     for recording in new:
@@ -116,11 +143,16 @@ def _compare(
         base_name, new_name = _names_in(base, options)
         sessions = [r for r in base if {base_name, new_name} <= set(r.allocators)]
         left_out = [r for r in base if r not in sessions]
+        _refuse_repeats(sessions)
+        for name in (base_name, new_name):
+            _refuse_mixtures(sessions, name)
         matched, base_side, new_side = match_pairs(sessions, base_name, new_name), sessions, sessions
     else:
         base_name = _subject(base, options.base_allocator, "BASE", "--base-allocator")
         new_name = _subject(new, options.new_allocator, "NEW", "--new-allocator")
         left_out = []
+        _refuse_repeats(base)
+        _refuse_repeats(new)
         _check_common(base, new)
         matched, base_side, new_side = match_sessions(base, base_name, new, new_name), base, new
     _check_samples(matched, base_name, new_name, everything)
@@ -258,9 +290,11 @@ def _check_samples(
 def _add_fragile(matched: Matched, recordings: Sequence[Recording], rate: float) -> None:
     """A cell in which the new side fails more often than the base, by more than chance, is broken too."""
     cells = cells_of(recordings)
-    for tally in matched.tallies:
+    tried = [tally for tally in matched.tallies if tally.failures[NEW] and tally.good[NEW]]
+    chances = robust.adjusted_p_values([fails_more_often(tally) for tally in tried]) if tried else ()
+    for tally, chance in zip(tried, chances):
         base, new = map(len, tally.failures)
-        if new and tally.good[NEW] and fails_more_often(tally) <= rate:
+        if chance <= rate:
             reason = (
                 f"{new} of {new + tally.good[NEW]} samples of the new side failed, {base} of "
                 f"{base + tally.good[BASE]} of the base: {commonest(tally.failures[NEW])}"

@@ -40,7 +40,9 @@ def headline(comparison: Comparison) -> str:
         return f"{verdict}: {change_text(first)} in {_place(first.question)}, {first.metric.title}; {counts}."
     effect = percent(comparison.effect)
     if verdict == SAME:
-        return f"{SAME}: nothing changed by {effect} or more; {counts}."
+        wherever = " wherever it could be judged" if comparison.with_verdict(UNDECIDED) or (
+            comparison.unanswered) else ""
+        return f"{SAME}: throughput changed by less than {effect}{wherever}, and nothing got worse; {counts}."
     if not comparison.answers:
         return f"{UNDECIDED}: no question could be answered."
     return f"{UNDECIDED}: in some places a change of {effect} can't be told from noise; {counts}."
@@ -138,8 +140,8 @@ def lines_after(comparison: Comparison, everything: bool) -> list[str]:
         lines.append(f"Not answered: {len(open_ones) - most} more; --all lists them.")
     rest = len(comparison.with_verdict(UNDECIDED)) + len(comparison.with_verdict(SAME))
     if rest and not everything:
-        lines.append(f"{len(comparison.with_verdict(SAME))} the same within "
-                     f"\N{PLUS-MINUS SIGN}{percent(comparison.effect)}, "
+        lines.append(f"{len(comparison.with_verdict(SAME))} the same, each within its effect "
+                     f"(\N{PLUS-MINUS SIGN}{percent(comparison.effect)} of throughput), "
                      f"{len(comparison.with_verdict(UNDECIDED))} undecided; --all lists them.")
     return lines + comparison.remarks
 
@@ -153,6 +155,6 @@ def sides_line(comparison: Comparison) -> str:
     way = "side by side" if comparison.paired else "in different sessions"
     return (
         f"{comparison.new.title} against {comparison.base.title}, measured {way}; intervals of "
-        f"{percent(comparison.confidence)}, false discoveries held to "
-        f"{percent(comparison.false_discovery_rate)}."
+        f"{100 * comparison.confidence:g}%, false discoveries held to "
+        f"{100 * comparison.false_discovery_rate:g}%."
     )

@@ -173,7 +173,9 @@ def _match_cell(
             tally.trends = values[BASE]
         whole = [numpy.concatenate(side) for side in values]
         metric = METRICS[slot[1]]
-        if metric.noise != "time" and all((w == w[0]).all() and len(w) > 1 for w in whole):
+        if metric.noise != "time" and all(
+            (w == w[0]).all() and len(w) >= LEAST_PAIRS for w in whole
+        ):
             found.evidence.append(exact_evidence(
                 question, float(whole[BASE][0]), float(whole[NEW][0]), min(map(len, whole))
             ))
@@ -278,6 +280,8 @@ def _by_controls(
 
 def _p_value(distance: float, reach: Callable[[float], float]) -> float:
     """Return the p-value whose interval just reaches a distance, by bisection of its logarithm."""
+    if distance == 0:
+        return 1.0
     low, high = math.log(1e-12), 0.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2

@@ -76,7 +76,7 @@ def _agreed(
     question: Question, metric: Metric, base: Array, new: Array, notes: Sequence[str]
 ) -> Optional[Evidence]:
     """Counts that are the same in all samples of a side need no statistics."""
-    if metric.noise == "time" or min(len(base), len(new)) < 2:
+    if metric.noise == "time" or min(len(base), len(new)) < LEAST_PAIRS:
         return None
     if (base != base[0]).any() or (new != new[0]).any():
         return None
@@ -87,14 +87,15 @@ def exact_evidence(
     question: Question, base: float, new: float, pairs: int, notes: Sequence[str] = ()
 ) -> Evidence:
     """Return what two exact numbers say."""
+    blocked = None
     if base == new:
         estimate = 0.0
     elif base <= 0 or new <= 0:
         estimate = _WIDEST if new > base else -_WIDEST
-        notes = [*notes, "one side is 0, so there is no ratio"]
+        blocked = "one side is 0, so there is no ratio"
     else:
         estimate = math.log(new / base)
-    return Evidence(question, base, new, pairs, estimate, nothing, None, tuple(notes))
+    return Evidence(question, base, new, pairs, estimate, nothing, None, tuple(notes), blocked)
 
 
 def _logs(base: Array, new: Array) -> Array:
@@ -174,7 +175,8 @@ def _answer(each: Evidence, asked: float, level: float, discovered: bool) -> Ans
     metric = METRICS[each.question.metric]
     effect = metric.effect(asked)
     half = min(each.half_width(level), _WIDEST)
-    ratio, low, high = (math.exp(each.estimate + step) for step in (0.0, -half, half))
+    estimate = max(-_WIDEST, min(_WIDEST, each.estimate))
+    ratio, low, high = (math.exp(estimate + step) for step in (0.0, -half, half))
     if each.p_value is None and each.blocked is None and min(each.base, each.new) > 0:
         ratio = low = high = each.new / each.base  # to the last digit
     notes = list(each.notes)
@@ -186,6 +188,9 @@ def _answer(each: Evidence, asked: float, level: float, discovered: bool) -> Ans
         verdict = SAME if inside else metric.word(ratio)
         if inside and ratio != 1:
             notes.append(f"not equal: {100 * (ratio - 1):+.3g}%")
+    elif discovered and half == 0 and estimate == 0:
+        verdict = UNDECIDED
+        notes.append("most pairs are equal, but those that are not differ to one side")
     elif inside:
         verdict = SAME
         if discovered:

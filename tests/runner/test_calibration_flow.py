@@ -16,7 +16,6 @@ from typing import Any, Optional
 import pytest
 
 pytest.importorskip("numpy")
-pytest.importorskip("scipy")
 
 from runner import measure
 from runner.calibrating import calibration

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("numpy")
-pytest.importorskip("scipy")
 
 from runner.calibrating import resampling as calibration_resampling
 from runner.calibrating.burn import slope_of

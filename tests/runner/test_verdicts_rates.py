@@ -9,7 +9,10 @@ import pytest
 numpy = pytest.importorskip("numpy")
 
 from runner.verdict import robust  # noqa: E402
-from runner.verdict.comparison import FASTER, SAME, SLOWER, Answer, Question  # noqa: E402
+from runner.verdict.comparison import (  # noqa: E402
+    DEFAULT_FALSE_DISCOVERY_RATE, FASTER, SAME, SLOWER, Answer, Question,
+)
+from runner.verdict.runs import DEFAULT_CONFIDENCE  # noqa: E402
 from runner.verdict.verdicts import judge, paired_evidence  # noqa: E402
 
 Generator = "numpy.random.Generator"
@@ -53,7 +56,7 @@ def comparison(
             both = values[metric]()
             question = Question(f"cell {cell}", "larson", {}, 1, phase, metric)
             evidence.append(paired_evidence(question, [(both[:, 0], both[:, 1])]))
-    return judge(evidence, 0.02, 0.01, 0.95)
+    return judge(evidence, 0.02, DEFAULT_FALSE_DISCOVERY_RATE, DEFAULT_CONFIDENCE)
 
 
 @pytest.mark.parametrize(("pairs", "cells", "times"), [(16, 4, 100), (40, 3, 100), (100, 2, 100)])
