@@ -63,6 +63,8 @@ def set_defaults() -> None:
         "svg.hashsalt": "hakmem",
         "svg.fonttype": "none",
     })
+    if "text.parse_math" in matplotlib.rcParams:  # since 3.6; a dollar in a branch's name is no formula
+        matplotlib.rcParams["text.parse_math"] = False
 
 
 def looks_of(names: Sequence[str], subject: str) -> dict[str, Look]:

@@ -3,8 +3,9 @@
 Every cell gets as many rounds at first as a verdict needs at the very least. From then on a cell is open
 until the interval of its ratio, new build to base, is narrow enough, at the confidence that a verdict among
 all these questions needs. Only the width decides, never where the interval lies: a ratio that looks like a
-change gets no more and no fewer samples than another. A width that is narrow for the first time is a lucky one more often than not; a cell is
-therefore closed only when it is narrow now and already was without the last third of its samples.
+change gets no more and no fewer samples than another. A width that is narrow for the first time is a lucky
+one more often than not; a cell is therefore closed only when it is narrow now and already was without the
+last third of its samples.
 """
 from __future__ import annotations
 

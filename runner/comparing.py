@@ -80,7 +80,8 @@ def plan_in_words(header: RunHeader) -> str:
     else:
         sure = confidence_for(len(header.cells) * (len(header.builds) - 1))
         text += (
-            f", at least {first_rounds(len(header.cells), len(header.builds))} rounds and then more for each cell until its ratio is known "
+            f", at least {first_rounds(len(header.cells), len(header.builds))} rounds and then more for "
+            "each cell until its ratio is known "
             f"to \N{PLUS-MINUS SIGN}{100 * NARROW * (settings.effect or DEFAULT_EFFECT):.3g}% at "
             f"{100 * sure:.4g}% confidence"
         )

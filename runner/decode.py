@@ -89,6 +89,8 @@ def _convert_plain(hint: Any, value: Any, where: str) -> Any:
         return number
     if hint is int and (isinstance(value, bool) or not isinstance(value, int)):
         raise DecodeError(f"{where} is not a whole number")
+    if hint is int and not -(2**63) <= value < 2**64:
+        raise DecodeError(f"{where} is a number of more than 64 bits")
     if hint in (str, bool) and not isinstance(value, hint):
         raise DecodeError(f"{where} is not a {'text' if hint is str else 'true or false'}")
     return value

@@ -343,8 +343,8 @@ def _effort(request: Request, options: Options, allocators: int, builds: int) ->
     fixed = allocators * sum(sample_seconds(cell, 0.0) or 0.0 for cell in programs)
     if builds:
         return choose_comparison_effort(
-            items, first_rounds(len(request.cells), builds), quick=options.quick, duration=options.duration, repeat=options.repeat,
-            budget=options.time_budget, fixed_seconds=fixed,
+            items, first_rounds(len(request.cells), builds), quick=options.quick,
+            duration=options.duration, repeat=options.repeat, budget=options.time_budget, fixed_seconds=fixed,
         )
     return choose_effort(
         items, quick=options.quick, duration=options.duration, repeat=options.repeat,

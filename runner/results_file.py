@@ -65,7 +65,10 @@ def _reject_constant(text: str) -> Any:
 
 def parse_record(line: bytes) -> Record:
     """Return the record in a line; raises ValueError (DecodeError is one) with the reason."""
-    value = json.loads(line.decode("utf-8"), parse_constant=_reject_constant)
+    try:
+        value = json.loads(line.decode("utf-8"), parse_constant=_reject_constant)
+    except RecursionError as error:
+        raise DecodeError("it is nested too deeply") from error
     if not isinstance(value, dict) or "record" not in value:
         raise DecodeError("the line is not a record")
     cls = RECORD_TYPES.get(value["record"]) if isinstance(value["record"], str) else None

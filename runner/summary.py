@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 from runner.errors import UsageError, explain_os_error
 from runner.estimate import FEW_SAMPLES, Analysis, remarks
+from runner.markdown_text import escape, section
 from runner.records import Machine, RunHeader
 from runner.schedule import in_words
-from runner.table import MEBIBYTE, Block, make_blocks, mean_text
+from runner.table import MEBIBYTE, make_blocks, mean_text
 
 
 def headline(analysis: Analysis) -> str:
@@ -62,10 +63,10 @@ def write_summary(
     if not complete:
         lines += ["This run was not finished.", ""]
     for block in make_blocks(analysis):
-        lines += _markdown(block)
+        lines += section(block)
     notes = remarks(analysis)
     if notes:
-        lines += ["## Notes", "", *(f"- {_escape(note)}" for note in notes), ""]
+        lines += ["## Notes", "", *(f"- {escape(note)}" for note in notes), ""]
     if pictures:
         lines += ["## Pictures", ""]
         for picture in pictures:
@@ -74,7 +75,7 @@ def write_summary(
     lines += _machine_lines(header)
     lines += [
         "## Measure it again", "", "```", shlex.join(repeat_command(header)), "```", "",
-        f"All samples are in [{_escape(results.name)}]({quote(results.name)}).", "",
+        f"All samples are in [{escape(results.name)}]({quote(results.name)}).", "",
     ]
     try:
         path.write_text("\n".join(lines), "utf-8")
@@ -94,20 +95,6 @@ def repeat_command(header: RunHeader) -> list[str]:
     if not any(word.split("=")[0] == "--order-seed" for word in command):
         command += ["--order-seed", str(header.settings.order_seed)]
     return command
-
-
-def _markdown(block: Block) -> list[str]:
-    lines = [f"## {block.title}", ""]
-    lines.append("| " + " | ".join(_escape(text) for text in block.headings) + " |")
-    lines.append("| --- |" + " ---: |" * (len(block.headings) - 1))
-    lines += ["| " + " | ".join(_escape(text) for text in row) + " |" for row in block.rows]
-    return [*lines, ""]
-
-
-def _escape(text: str) -> str:
-    for character in "\\|*_<[`":
-        text = text.replace(character, "\\" + character)
-    return text
 
 
 def _machine_lines(header: RunHeader) -> list[str]:
@@ -132,8 +119,8 @@ def _machine_lines(header: RunHeader) -> list[str]:
     for cell in header.cells:
         if cell.is_program and cell.workload in header.programs:
             program = header.programs[cell.workload]
-            lines.append(f"- {_escape(cell.id)}: {cell.units} {program.units} a sample; "
-                         f"{_escape(program.version)}, `{program.path}`")
+            lines.append(f"- {escape(cell.id)}: {cell.units} {program.units} a sample; "
+                         f"{escape(program.version)}, `{program.path}`")
     for entry in header.allocators:
         if entry.library is not None:
             version = f" {entry.version}" if entry.version else ""

@@ -50,7 +50,12 @@ def tree_of_commit(root: Path, commit: str, tree: Path) -> Iterator[Path]:
     """Check a commit of the repository of `root` out into the folder `tree`, which must not exist; at
     the end it is gone, and so is git's note of it. Raises UsageError."""
     try:
-        done = git(root, "worktree", "add", "--detach", "--force", "--quiet", str(tree), commit)
+        try:
+            done = git(root, "worktree", "add", "--detach", "--force", "--quiet", str(tree), commit)
+        except subprocess.TimeoutExpired as error:
+            raise UsageError(
+                f"git took more than {error.timeout:g} s to check {commit[:12]} out; look what holds it up."
+            ) from error
         if done.returncode != 0:
             raise UsageError(
                 f"git can't check {commit[:12]} out into a scratch work tree: {last_words(done)}."

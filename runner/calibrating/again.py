@@ -15,6 +15,7 @@ from runner.calibrating.work import command_path, samples_path
 from runner.errors import UsageError
 from runner.records import Sample
 from runner.results_file import Run, read_run
+from runner.verdict.comparison import DEFAULT_FALSE_DISCOVERY_RATE
 
 
 def copy_judged_again(source: Path, target: Path, command: list[str]) -> RecordsWriter:
@@ -22,7 +23,8 @@ def copy_judged_again(source: Path, target: Path, command: list[str]) -> Records
     comparisons again. Raises UsageError."""
     records = read_records(source)
     parts = parts_of(source)
-    judge = Judge(records.plan.effect, records.plan.false_discovery_rate)
+    plan = replace(records.plan, command=command, false_discovery_rate=DEFAULT_FALSE_DISCOVERY_RATE)
+    judge = Judge(plan.effect, plan.false_discovery_rate)
     outcomes: list[Outcome] = []
     for number, cell in enumerate(records.plan.cells):
         path = samples_path(parts, number)
@@ -33,7 +35,7 @@ def copy_judged_again(source: Path, target: Path, command: list[str]) -> Records
             )
         outcomes += _blocks(records, cell.id, read_run(path), judge)
     outcomes += _commands(records, parts, judge)
-    writer = RecordsWriter.create(target, replace(records.plan, command=command))
+    writer = RecordsWriter.create(target, plan)
     try:
         for cls in (SlopeFound, RoundMeasured, ExactOutcome):
             writer.write(*records.of(cls))

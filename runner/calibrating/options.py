@@ -79,8 +79,8 @@ def _parser() -> SentenceParser:
                       help="effect that each comparison asks for (default: %(default)s)")
     effort = parser.add_argument_group("how much")
     effort.add_argument("--time-budget", metavar="TIME", help="time for everything (default: 45m)")
-    effort.add_argument("--budget-each", metavar="TIME", help="time of each real comparison (default: 15s, less where "
-                        f"there would not be {LEAST_REAL} of a build with itself)")
+    effort.add_argument("--budget-each", metavar="TIME", help="time of each real comparison (default: "
+                        f"15s, less where there would not be {LEAST_REAL} of a build with itself)")
     effort.add_argument("--budgets", metavar="TIMES",
                         help="time budgets of the resampled comparisons (default: 15s,30s,1m,2m,5m)")
     effort.add_argument("--resamples", metavar="N", help="resampled comparisons of each cell, slow-down and "

@@ -1,7 +1,7 @@
 """The kind `documents`: the documentation agrees with the sources.
 
 The tables of options, in the README and in the manual page, are what the built library says of itself;
-and what the pages name is there (gate_pages.py).
+and what the pages name is there (pages.py).
 """
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def check_table(page: Path, options: Mapping[str, tuple[str, str, str]]) -> list
     wrong: list[str] = []
     seen: set[str] = set()
     name = page.name
-    for number, line in enumerate(page.read_text("utf-8").splitlines(), start=1):
+    for number, line in enumerate(page.read_text("utf-8", "replace").splitlines(), start=1):
         match = _ROW.match(line)
         if match is None:
             continue

@@ -52,7 +52,7 @@ class Workshop:
     def follow(
         self, command: list[str], limit_seconds: float, tell: Optional[Callable[[str], None]] = None
     ) -> Ended:
-        """Run a program of the tree; see gate_process. `tell` hears its last line instead of ours."""
+        """Run a program of the tree; see process.py. `tell` hears its last line instead of ours."""
         return follow(
             command, self.root, self.environment, limit_seconds, self.interrupts, tell or self.tell
         )

@@ -18,7 +18,9 @@ from runner.worktrees import git_says
 _HELP_SECONDS = 30
 _FOLDERS = "allocator|docs|man|packaging|plots|runner|scripts|tests|tool|workloads|results/reference"
 _NAMED_PATH = re.compile(rf"(?:\./)?((?:{_FOLDERS})/[\w./*+-]*)|\./([\w.-]+\.\w+)|([\w-]+\.(?:py|sh))")
-_PLACEHOLDER = re.compile(r"[A-Z]{2,}|\bX\b|\.\.\.")
+# A part of a path that stands for whatever the reader has: DIR, NAME-plots, X.jsonl.
+_PLACEHOLDER = re.compile(r"([A-Z]{2,}|X)([-.][\w.-]*)?|.*\.\.\..*")
+_REAL_CAPITALS = ("README", "LICENSE", "CHANGELOG", "CONTRIBUTING")
 _OPTION = re.compile(r"--[a-z][a-z0-9-]*")
 _PROGRAM = re.compile(r"(?:\./)?out/(\w+)/([\w.]+)")
 _SCRIPT = re.compile(r"(?:\./)?((?:[\w.-]+/)*[\w-]+\.(?:py|sh))")
@@ -130,8 +132,14 @@ def _missing_files(piece: Piece, page: Path, tree: Tree) -> Iterator[str]:
         else:
             name = match[1] or match[2]
             there = any(any(True for _ in base.glob(name.rstrip("/"))) for base in (tree.root, page.parent))
-        if not there and not _PLACEHOLDER.search(word):
+        if not there and not _stands_for_another(word):
             yield f"there is no '{word}'"
+
+
+def _stands_for_another(word: str) -> bool:
+    return any(
+        _PLACEHOLDER.fullmatch(part) and not part.startswith(_REAL_CAPITALS) for part in word.split("/")
+    )
 
 
 def _unknown_options(piece: Piece, tree: Tree) -> Iterator[str]:

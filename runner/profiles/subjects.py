@@ -51,8 +51,10 @@ class Subject:
                     return text
             elif self.build.kind == DIRECTORY:
                 place = Path(self.given[len(_BUILD):] if self.given.startswith(_BUILD) else self.given)
-                if (place / inner).is_file():
+                try:
                     return (place / inner).read_text("utf-8", "replace")
+                except OSError:
+                    continue  # a path has more ends than one, and none may be there
         return None
 
 

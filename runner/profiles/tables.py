@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Optional
 
+from runner.markdown_text import escape, fenced, section
 from runner.profiles.flame_graph import figure
 from runner.profiles.folded_stacks import Difference, FunctionCost, Profile, ROLES, differences
 from runner.profiles.record import Recording
@@ -202,25 +203,15 @@ def markdown_of(
     annotations: Sequence[str], command: Optional[str],
 ) -> str:
     """Return the page hotspots.md. `pictures` are titles and file names beside it."""
-    lines = [f"# {_escape(title)}", "", *(f"{_escape(text)}  " for text in sentences), ""]
+    lines = [f"# {escape(title)}", "", *(f"{escape(text)}  " for text in sentences), ""]
     for block in blocks:
-        lines += [f"## {_escape(block.title)}", ""]
-        lines.append("| " + " | ".join(_escape(text) for text in block.headings) + " |")
-        lines.append("| --- |" + " ---: |" * (len(block.headings) - 1))
-        lines += ["| " + " | ".join(_escape(text) for text in row) + " |" for row in block.rows]
-        lines.append("")
+        lines += section(block)
     lines += ["## Flame graphs", "", "Open a picture by itself to zoom into it and to search it.", ""]
     for name, picture in pictures:
-        lines += [f"[![{_escape(name)}]({picture})]({picture})", ""]
+        lines += [f"[![{escape(name)}]({picture})]({picture})", ""]
     for text in annotations:
-        fence = "`" * 4
-        lines += ["## Hot instructions", "", fence, text.rstrip("\n"), fence, ""]
+        lines += ["## Hot instructions", "", *fenced(text), ""]
     if command is not None:
-        lines += ["## Profile it again", "", "```", command, "```", ""]
+        lines += ["## Profile it again", "", *fenced(command), ""]
     return "\n".join(lines)
 
-
-def _escape(text: str) -> str:
-    for character in "\\|*_<[`":
-        text = text.replace(character, "\\" + character)
-    return text

@@ -11,8 +11,8 @@ from runner.errors import UsageError, explain_os_error
 from runner.pull_request.fallback import MARKER
 
 MOST_UNITS = 65_000  # GitHub takes 65,536; counted in UTF-16, of which a sign has one unit or two
-_MOST_BYTES = 8 << 20
-_MENTION = re.compile(r"@(?=[A-Za-z0-9])")
+_MOST_BYTES = 256 << 10
+_MENTION = re.compile(r"(?:@|&(?:#0*64|#[xX]0*40|commat);?)(?=[A-Za-z0-9])")
 _NO_MENTION = "@\N{ZERO WIDTH SPACE}"
 # A picture that lies beside the report, and what folded nothing but such pictures.
 _PICTURE = re.compile(r"^!\[[^\n]*?\]\((?!https://)[^)\n]*\)[ \t]*\n*", re.M)

@@ -5,19 +5,20 @@ import os
 import re
 from pathlib import Path
 
-from runner.reports.markdown import MARKER
+from runner.markdown_text import fenced
+from runner.reports.markdown import MARKER, escape
 
 _MOST_LINES = 200
 _MOST_CHARACTERS = 20_000
+_MOST_OF_A_SENTENCE = 1500
 
 
 def write_fallback(path: Path, sentence: str, said: str) -> None:
     """Write a short report in Markdown in the place of the one that could not be made. Raises OSError."""
-    lines = [MARKER, f"**{sentence}**", ""]
+    lines = [MARKER, f"**{escape(sentence, _MOST_OF_A_SENTENCE)}**", ""]
     text = _plain(said)
     if text:
-        fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
-        lines += ["<details><summary>What was said last</summary>", "", f"{fence}text", text, fence, "",
+        lines += ["<details><summary>What was said last</summary>", "", *fenced(text, "text"), "",
                   "</details>", ""]
     temporary = path.with_name(path.name + ".new")
     temporary.write_text("\n".join(lines), "utf-8")

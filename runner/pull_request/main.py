@@ -59,7 +59,8 @@ def _run(options: Options, relay: Relay) -> int:
         relay.check()
         print(ends.remark)
         settings = dataclasses.replace(
-            options.settings, base=ends.base, head=ends.head, folder=os.getcwd())
+            options.settings, base=ends.base, head=ends.head, folder=os.getcwd(),
+            history=options.settings.history and os.path.abspath(options.settings.history))
         if not settings.always and build_the_same(ends, ROOT):
             return _nothing_to_measure(options)
         files = make_folder(options.out, ROOT)

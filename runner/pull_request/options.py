@@ -35,7 +35,7 @@ examples:
   runner/pr.py HEAD~1 HEAD --workloads larson --matrix threads=1 --out /tmp/report
   runner/pr.py --resume results/pr-20260102T030405Z
 
-exit status: 0 nothing got slower; 1 something did, or samples of HEAD failed; 2 wrong usage, or a
+exit status: 0 nothing got slower; 1 something did, or HEAD fails more often; 2 wrong usage, or a
 revision that can't be built; 3 undecided (with --strict); 130 interrupted (go on with --resume)
 """
 

@@ -36,6 +36,7 @@ class Work:
     files: Files
     root: Path
     relay: Relay
+    _remembered: bool = False  # the history has these results
 
     def run(self) -> int:
         """Do all steps and return the exit status. Raises Interrupted, and UsageError."""
@@ -125,17 +126,22 @@ class Work:
         end = self._step("history.py", "add", str(self.files.results), "--db", history,
                          limit=_HISTORY_SECONDS)
         self._complain("The history has not got these results", end)
+        self._remembered = end.status == 0
 
     def _report(self, findings: Optional[Findings], compared: StepEnd) -> None:
         self._title("Report")
-        arguments = [str(self.files.results), "--markdown", str(self.files.markdown),
-                     "--html", str(self.files.page), "--effect", self.settings.effect]
-        if self.files.profiles.is_dir():
-            arguments += ["--profiles", str(self.files.profiles)]
-        if self.settings.history is not None:
-            arguments += ["--history", self.settings.history]
-        end = self._step("report.py", *arguments, limit=_REPORT_SECONDS, capture=True)  # it says the verdict
+        least = [str(self.files.results), "--markdown", str(self.files.markdown), "--effect",
+                 self.settings.effect]
+        more = ["--html", str(self.files.page)]
+        if (self.files.profiles / "profile.json").is_file():  # the last that hotspots.py writes
+            more += ["--profiles", str(self.files.profiles)]
+        if self.settings.history is not None and self._remembered:
+            more += ["--history", self.settings.history]
+        end = self._step("report.py", *least, *more, limit=_REPORT_SECONDS, capture=True)  # it says the verdict
         self._complain("There is no full report", end)
+        if end.status not in _ANSWERED:
+            self._title("Report, without the page")
+            end = self._step("report.py", *least, limit=_REPORT_SECONDS, capture=True)
         if end.status not in _ANSWERED:
             sentence = findings.sentence if findings else "The comparison failed; what was measured is kept."
             self._fall_back(sentence, compared.said + end.said)
@@ -160,8 +166,6 @@ class Work:
                             ("Results:", self.files.results)):
             if path.exists():
                 print(f"{title:<9}{path}")
-        if failures_of_head(run):
-            return EXIT_SLOWER
         if findings is None:
             return EXIT_USAGE
         return compared.status or 0

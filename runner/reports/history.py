@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from runner.errors import UsageError
 from runner.reports.model import Shown, Table, Trend, distinct
@@ -28,7 +29,8 @@ def read_trends(
         tables = [
             Table(block.headings, block.rows, _numbers(block.headings, block.rows)) for block in listing.blocks
         ]
-        sentences, pictures = _changes(connection, workloads, allocator, folder, draw, png)
+        trends, sentences = _changes(connection, workloads, allocator)
+    pictures = _drawn(trends, folder, png) if draw else []  # with the database closed: others may write
     titles = [block.title for block in listing.blocks]
     notes = distinct([*sentences, *listing.remarks])
     if not tables:
@@ -40,32 +42,36 @@ def read_trends(
 
 
 def _changes(
-    connection: object, workloads: Sequence[str], allocator: str, folder: Path, draw: bool, png: bool
-) -> tuple[list[str], list[Shown]]:
-    """Return sentences about where throughput changed, and pictures of it."""
+    connection: object, workloads: Sequence[str], allocator: str
+) -> tuple[Sequence[Any], list[str]]:
+    """Return the trends of throughput, and sentences about where they changed."""
     try:
         from runner.trends.show import sentence
         from runner.trends.trend import Wanted, find_trends
 
         trends = find_trends(connection, Wanted(allocator=allocator))  # type: ignore[arg-type]
     except ImportError:
-        return ["Where it changed is not shown: that needs Debian's package python3-numpy."], []
+        return [], ["Where it changed is not shown: that needs Debian's package python3-numpy."]
     except UsageError as error:
-        return [f"No trend: {error}"], []
+        return [], [f"No trend: {error}"]
     trends = [trend for trend in trends if trend.workload in workloads] or trends
     told = [sentence(trend, found) for trend in trends for found in trend.changes]
     if len(told) > _MOST_SENTENCES:
         told = [*told[:_MOST_SENTENCES], f"And {len(told) - _MOST_SENTENCES} more changes."]
     told = told or ["No change stands out from the noise."]
     told += distinct(remark for trend in trends for remark in trend.remarks)
-    if not draw:
-        return told, []
+    return trends, told
+
+
+def _drawn(trends: Sequence[Any], folder: Path, png: bool) -> list[Shown]:
+    """Return pictures of trends, none without matplotlib."""
+    if not trends:
+        return []
     try:
         from plots import draw_trends
-
-        return told, shown_pictures(draw_trends(trends, folder, png=png))
     except ImportError:
-        return told, []
+        return []
+    return shown_pictures(draw_trends(trends, folder, png=png))
 
 
 def _numbers(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> frozenset[int]:

@@ -13,6 +13,7 @@ from typing import Any, Callable, Optional
 from urllib.parse import quote
 
 from runner.verdict.comparison import FASTER, SAME, SLOWER, UNDECIDED
+from runner.markdown_text import fenced
 from runner.reports.model import Profile, Report, Row, Shown, Table, Trend
 from runner.reports.figures import change, count, interval, quantity
 from runner.table import Block
@@ -194,8 +195,7 @@ def _last_lines(report: Report) -> list[str]:
             break
         commands.append(command.replace("\n", " "))
     if commands:
-        fence = _fence("\n".join(commands))
-        lines += ["", f"{fence}sh", *commands, fence]
+        lines += ["", *fenced("\n".join(commands), "sh")]
     if len(commands) < len(report.commands):
         left = len(report.commands) - len(commands)
         lines += ["", f"{count(left, 'command')} left out, for length."]
@@ -268,8 +268,3 @@ def escape(text: str, most: int = _MOST_NAME) -> str:
 def address(text: str) -> str:
     """Return an address that can stand in a Markdown link."""
     return quote(one_line(text), safe="/:?&=%+@~,;!$*#.-_")
-
-
-def _fence(text: str) -> str:
-    longest = max((len(found) for found in re.findall(r"`+", text)), default=0)
-    return "`" * max(3, longest + 1)

@@ -50,7 +50,8 @@ def export(
 def _rows(connection: sqlite3.Connection, machine: Optional[str]) -> Iterator[dict[str, Any]]:
     for found in connection.execute(_QUERY, (machine, machine)):
         row = dict(found)
-        row["unit"] = "ratio" if row["baseline"] else METRICS[row["metric"]].unit
+        metric = METRICS.get(row["metric"])
+        row["unit"] = "ratio" if row["baseline"] else metric.unit if metric else ""
         row["parameters"] = json.loads(row["parameters"])
         for name in ("complete", "check", "dirty"):
             row[name] = bool(row[name])

@@ -86,7 +86,7 @@ def read_recording(path: Path) -> Recording:
         else:
             reading.read(data, 0, len(data))
         return reading.recording()
-    except (ValueError, RecursionError):
+    except (ValueError, OverflowError, RecursionError):
         return recording_of(read_run(path))  # which says what is wrong
 
 

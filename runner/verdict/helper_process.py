@@ -39,7 +39,10 @@ class Helper:
         self._wait()
         if not data:
             raise ValueError("the helper found no result")
-        return pickle.loads(data)  # written by our own child
+        try:
+            return pickle.loads(data)  # written by our own child
+        except (pickle.UnpicklingError, EOFError) as error:
+            raise ValueError("the helper was stopped while it told its result") from error
 
     def stop(self) -> None:
         """End the child: its result is not wanted any more."""

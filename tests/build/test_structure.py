@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,12 @@ def test_layout_is_clang_formats() -> None:
         ["clang-format", "--dry-run", "-Werror", *map(str, files)], capture_output=True, text=True, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr[:2000]
+
+
+
+def test_no_module_has_the_name_of_one_of_the_standard_library() -> None:
+    """A script's own folder is searched first, so such a module would hide the library's."""
+    names = sources("*.py")
+    assert len(names) > 100
+    hidden = [str(name) for name in names if name.stem in sys.stdlib_module_names - {"__init__"}]
+    assert not hidden

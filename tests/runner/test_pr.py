@@ -46,11 +46,16 @@ if "prints" in does:
     print(does["prints"])
 if "says" in does:
     sys.stderr.write(does["says"] + "\\n")
+if does.get("fails_with") in words:
+    sys.exit(2)
 if name == "report.py" and not does.get("status"):
     pathlib.Path(after("--markdown")).write_text("<!-- hakmem-report -->\\n**new is slower**: by far.\\n")
-    pathlib.Path(after("--html")).write_text("<p>")
+    if "--html" in words:
+        pathlib.Path(after("--html")).write_text("<p>")
 if name == "hotspots.py":
     pathlib.Path(after("--out")).mkdir()
+    if not does.get("status"):
+        (pathlib.Path(after("--out")) / "profile.json").write_text("{}")
 sys.exit(does.get("status", 0))
 '''
 
@@ -173,8 +178,8 @@ def test_undecided_counts_only_with_strict(tree: Tree) -> None:
     assert "hotspots.py" in tree.calls
 
 
-def test_failed_samples_of_head_fail_it(tree: Tree, tmp_path: Path) -> None:
-    for allocator, status, role in (("new", 1, "HEAD"), ("base", 0, "BASE")):
+def test_failed_samples_are_named_and_what_they_mean_is_for_the_comparison(tree: Tree) -> None:
+    for allocator, status, role in (("new", 0, "HEAD"), ("base", 0, "BASE")):
         tree.made.unlink()
         make_run(tree.made, rounds=3, fail=[(1, allocator)])
         done = tree.run("v1", "v2")
@@ -190,10 +195,20 @@ def test_a_step_that_fails_loses_nothing(tree: Tree, script: str) -> None:
     assert done.returncode == (2 if script == "compare.py" else 1)
     assert "no luck" in done.stderr and "What came before is kept." in done.stderr
     assert (tree.out / "results.jsonl").is_file() and (tree.out / "report.md").is_file()
+    told = tree.calls["report.py"]
+    assert ("--profiles" in told) == (script == "history.py")
+    assert ("--history" in told) == (script in ("compare.py", "hotspots.py"))
     if script == "report.py":
         report = (tree.out / "report.md").read_text("utf-8")
         assert report.startswith(MARKER + "\n**HEAD is slower than BASE: throughput of larson threads=1 is 5")
         assert "````text\n" in report and "no luck ```today```" in report
+
+
+def test_a_page_that_fails_costs_only_the_page(tree: Tree) -> None:
+    tree.put("report.py", fails_with="--html")
+    done = tree.run("v1", "v2")
+    assert done.returncode == 0 and not (tree.out / "report.html").exists()
+    assert "new is slower" in (tree.out / "report.md").read_text("utf-8")
 
 
 def test_a_revision_that_does_not_build_ends_with_its_compilers_words(tree: Tree) -> None:
