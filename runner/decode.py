@@ -1,96 +1,155 @@
 """Turns parsed JSON into dataclasses, checking every field's presence and type on the way.
 
 It is the check that readers of results have without the package jsonschema. Fields that a
-dataclass does not know are ignored, so that later versions may add some.
+dataclass does not know are ignored, so that later versions may add some. What has to be done for a type
+is found out once; where something is wrong is put together on the way out, so that good input costs
+nothing for it.
 """
 from __future__ import annotations
 
 import dataclasses
 import math
 import typing
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar, Union
 
 T = TypeVar("T")
+
+_Converter = Callable[[Any], Any]
 
 
 class DecodeError(ValueError):
     """A value that is missing or has the wrong type; the text names it."""
 
 
-@lru_cache(maxsize=None)
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
 def decode(cls: type[T], value: Any, where: str = "record") -> T:
     """Return a `cls` (a dataclass) made of the JSON object `value`; raises DecodeError."""
-    if not isinstance(value, dict):
-        raise DecodeError(f"{where} is not an object")
-    arguments: dict[str, Any] = {}
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
-        if field.name in value:
-            arguments[field.name] = _convert(
-                _hints(cls)[field.name], value[field.name], f"{where}.{field.name}"
-            )
-        elif (
-            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        ):
-            raise DecodeError(f"{where} has no '{field.name}'")
-    return cls(**arguments)
+    try:
+        found: T = _converter(cls)(value)
+    except DecodeError as error:
+        raise DecodeError(f"{where}{error}") from error
+    return found
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
+@lru_cache(maxsize=None)
+def _converter(hint: Any) -> _Converter:
+    """Return what checks and converts a value of this type. Its errors begin where the value's own name
+    ends: ".cells[3].id is not a text"."""
     if hint is Any:
-        return value
+        return lambda value: value
     origin = typing.get_origin(hint)
     if origin is Union:
-        return _convert_union(hint, value, where)
+        return _union(typing.get_args(hint))
     if origin is list:
-        if not isinstance(value, list):
-            raise DecodeError(f"{where} is not a list")
-        (item,) = typing.get_args(hint)
-        return [_convert(item, element, f"{where}[{n}]") for n, element in enumerate(value)]
+        return _list(_converter(typing.get_args(hint)[0]))
     if origin is dict:
-        if not isinstance(value, dict):
-            raise DecodeError(f"{where} is not an object")
-        _, item = typing.get_args(hint)
-        return {name: _convert(item, element, f"{where}.{name}") for name, element in value.items()}
+        return _dict(_converter(typing.get_args(hint)[1]))
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return decode(hint, value, where)
-    return _convert_plain(hint, value, where)
+        return _record(hint)
+    return {float: _number, int: _whole, str: _text, bool: _truth}.get(hint, lambda value: value)
 
 
-def _convert_union(hint: Any, value: Any, where: str) -> Any:
-    choices = typing.get_args(hint)
-    if value is None and type(None) in choices:
-        return None
-    problem = DecodeError(f"{where} has the wrong type")
-    for choice in choices:
-        if choice is type(None):
-            continue
-        try:
-            return _convert(choice, value, where)
-        except DecodeError as error:
-            problem = error
-    raise problem
+def _record(cls: type) -> _Converter:
+    hints = typing.get_type_hints(cls)
+    fields = [
+        (field.name, _converter(hints[field.name]),
+         field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING)
+        for field in dataclasses.fields(cls)
+    ]
+
+    def convert(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise DecodeError(" is not an object")
+        arguments: dict[str, Any] = {}
+        for name, inner, needed in fields:
+            if name in value:
+                try:
+                    arguments[name] = inner(value[name])
+                except DecodeError as error:
+                    raise DecodeError(f".{name}{error}") from error
+            elif needed:
+                raise DecodeError(f" has no '{name}'")
+        return cls(**arguments)
+
+    return convert
 
 
-def _convert_plain(hint: Any, value: Any, where: str) -> Any:
-    if hint is float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise DecodeError(f"{where} is not a number")
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if not math.isfinite(number):
-            raise DecodeError(f"{where} is not a finite number")
-        return number
-    if hint is int and (isinstance(value, bool) or not isinstance(value, int)):
-        raise DecodeError(f"{where} is not a whole number")
-    if hint is int and not -(2**63) <= value < 2**64:
-        raise DecodeError(f"{where} is a number of more than 64 bits")
-    if hint in (str, bool) and not isinstance(value, hint):
-        raise DecodeError(f"{where} is not a {'text' if hint is str else 'true or false'}")
+def _list(item: _Converter) -> _Converter:
+    def convert(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise DecodeError(" is not a list")
+        found: list[Any] = []
+        for element in value:
+            try:
+                found.append(item(element))
+            except DecodeError as error:
+                raise DecodeError(f"[{len(found)}]{error}") from error
+        return found
+
+    return convert
+
+
+def _dict(item: _Converter) -> _Converter:
+    def convert(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise DecodeError(" is not an object")
+        found: dict[str, Any] = {}
+        for name, element in value.items():
+            try:
+                found[name] = item(element)
+            except DecodeError as error:
+                raise DecodeError(f".{name}{error}") from error
+        return found
+
+    return convert
+
+
+def _union(choices: tuple[Any, ...]) -> _Converter:
+    optional = type(None) in choices
+    converters = [_converter(choice) for choice in choices if choice is not type(None)]
+
+    def convert(value: Any) -> Any:
+        if value is None and optional:
+            return None
+        problem = DecodeError(" has the wrong type")
+        for converter in converters:
+            try:
+                return converter(value)
+            except DecodeError as error:
+                problem = error
+        raise problem
+
+    return convert
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise DecodeError(" is not a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise DecodeError(" is not a finite number")
+    return number
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise DecodeError(" is not a whole number")
+    if not -(2**63) <= value < 2**64:
+        raise DecodeError(" is a number of more than 64 bits")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise DecodeError(" is not a text")
+    return value
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise DecodeError(" is not true or false")
     return value
