@@ -21,6 +21,7 @@ from runner.verdict.student import student_p_value, student_quantile
 
 LEAST_PAIRS = 6  # with fewer nothing noisy is decided
 LEAST_SESSIONS = 3  # from which on sessions are resampled too
+SURE = 0.999  # level at which the interval of a change that is sure must lie inside, to be called the same
 _WIDEST = math.log(1000)  # of an interval, up and down
 
 Array = robust.Array
@@ -180,7 +181,9 @@ def _answer(each: Evidence, asked: float, level: float, discovered: bool) -> Ans
     if each.p_value is None and each.blocked is None and min(each.base, each.new) > 0:
         ratio = low = high = each.new / each.base  # to the last digit
     notes = list(each.notes)
-    inside = 1 - effect < low and high < 1 + effect
+    reach = max(half, min(each.half_width(SURE), _WIDEST)) if discovered else half
+    inside = 1 - effect < min(ratio, math.exp(estimate - reach)) and max(
+        ratio, math.exp(estimate + reach)) < 1 + effect
     if each.blocked is not None:
         verdict = UNDECIDED
         notes.append(each.blocked)
