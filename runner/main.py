@@ -21,7 +21,7 @@ from runner.matrix import KEYS, WORKLOADS
 from runner.programs import PROGRAMS, find_program, missing_sentence
 from runner.measure import Laboratory, utc_now
 from runner.options import Options, parse_options
-from runner.patient_stream import PatientStream
+from runner.patient_stream import run_patiently
 from runner.plan import (
     RunName,
     allocators_of,
@@ -48,23 +48,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main(arguments: Sequence[str]) -> int:
     """Run with these arguments and return the exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a locale without the table's signs
-    output = PatientStream.take("stdout")
-    errors = PatientStream.take("stderr")
-    try:
-        status = _run(arguments)
-    except SystemExit as end:  # after --help
-        status = int(end.code or 0)
-    finally:
-        output.flush()
-        errors.flush()
-    if output.problem is not None:
-        _say(f"run.py: standard output could not be written ({output.problem}); the results "
-             "themselves are kept.")
-        return status or EXIT_FAILED_SAMPLES
-    return status
+    return run_patiently(
+        "run.py", lambda: _run(arguments), lambda status: status or EXIT_FAILED_SAMPLES,
+        "; the results themselves are kept",
+    )
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, Optional, TextIO
 
 
@@ -51,3 +52,27 @@ class PatientStream:
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)
         self._stream.flush()  # what is left in its buffer must not come up again at the end
+
+
+def run_patiently(
+    program: str, work: Callable[[], int], lost: Callable[[int], int], kept: str = ""
+) -> int:
+    """Do a script's work with standard streams that may break, and return its exit status, which an
+    argument parser may give, too (after --help). Where standard output could not be written, a sentence
+    says so, `kept` in it what is safe all the same, and `lost` turns the status into another."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a locale without the signs that are printed
+    output, errors = PatientStream.take("stdout"), PatientStream.take("stderr")
+    try:
+        status = work()
+    except SystemExit as end:
+        status = int(end.code or 0)
+    finally:
+        output.flush()
+        errors.flush()
+    if output.problem is None:
+        return status
+    print(f"{program}: standard output could not be written ({output.problem}){kept}.", file=sys.stderr,
+          flush=True)
+    return lost(status)

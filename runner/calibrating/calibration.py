@@ -30,7 +30,7 @@ from runner.verdict.comparison import DEFAULT_FALSE_DISCOVERY_RATE
 from runner.errors import EXIT_COMPLETE, EXIT_FAILED_SAMPLES, EXIT_USAGE, UsageError, explain_os_error
 from runner.interrupts import Interrupted, Interrupts
 from runner.measure import Laboratory, utc_now
-from runner.patient_stream import PatientStream
+from runner.patient_stream import run_patiently
 from runner.plan import new_run_id, probe_allocators
 from runner.progress import make_progress
 from runner.records import Build
@@ -42,21 +42,10 @@ ROOT = TREE
 
 def main(arguments: Sequence[str]) -> int:
     """Calibrate with these arguments and return the exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
-    output, errors = PatientStream.take("stdout"), PatientStream.take("stderr")
-    try:
-        status = _run(arguments)
-    except SystemExit as end:  # after --help
-        status = int(end.code or 0)
-    finally:
-        output.flush()
-        errors.flush()
-    if output.problem is not None:
-        _say(f"calibrate.py: standard output could not be written ({output.problem}); the results are kept.")
-        return status or EXIT_FAILED_SAMPLES
-    return status
+    return run_patiently(
+        "calibrate.py", lambda: _run(arguments), lambda status: status or EXIT_FAILED_SAMPLES,
+        "; the results are kept",
+    )
 
 
 def _say(text: str) -> None:

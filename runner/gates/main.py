@@ -25,7 +25,7 @@ from runner.gates.speed import SPEED
 from runner.interrupts import Interrupted, Interrupts
 from runner.machine import driver_environment
 from runner.paths import TREE
-from runner.patient_stream import PatientStream
+from runner.patient_stream import run_patiently
 from runner.schedule import in_words
 from runner.sentence_parser import SentenceParser
 
@@ -65,29 +65,20 @@ class Verdict:
 
 def main(arguments: Sequence[str]) -> int:
     """Run with these arguments and return the exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a locale without the criteria's letters
-    output, errors = PatientStream.take("stdout"), PatientStream.take("stderr")
+    return run_patiently("gate.py", lambda: _guarded(arguments), lambda status: status or EXIT_FAILED)
+
+
+def _guarded(arguments: Sequence[str]) -> int:
     interrupts = Interrupts()
     interrupts.install()
     try:
-        status = _run(arguments, interrupts)
-    except SystemExit as end:  # after --help
-        status = int(end.code or 0)
+        return _run(arguments, interrupts)
     except UsageError as error:
         _say(f"gate.py: {error}")
-        status = EXIT_USAGE
+        return EXIT_USAGE
     except Interrupted:
         _say("Interrupted before anything was judged.")
-        status = interrupts.exit_status
-    finally:
-        output.flush()
-        errors.flush()
-    if output.problem is not None:
-        _say(f"gate.py: standard output could not be written ({output.problem}).")
-        return status or EXIT_FAILED
-    return status
+        return interrupts.exit_status
 
 
 def _say(text: str) -> None:

@@ -26,7 +26,7 @@ from runner.profiles.inlined import Lookup
 from runner.interrupts import Interrupted, Interrupts
 from runner.matrix import needs_calibration, sample_seconds
 from runner.measure import Laboratory
-from runner.patient_stream import PatientStream
+from runner.patient_stream import run_patiently
 from runner.profiles.perf_script import Names
 from runner.plan import new_run_id
 from runner.profiles.profiling import Sampling, choose_sampling, find_perf
@@ -49,21 +49,7 @@ class Annotations:
 
 def main(arguments: Sequence[str]) -> int:
     """Run with these arguments and return the exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a locale without the tables' signs
-    output, errors = PatientStream.take("stdout"), PatientStream.take("stderr")
-    try:
-        status = _run(arguments)
-    except SystemExit as end:  # after --help
-        status = int(end.code or 0)
-    finally:
-        output.flush()
-        errors.flush()
-    if output.problem is not None:
-        _say(f"hotspots.py: standard output could not be written ({output.problem}).")
-        return status or EXIT_USAGE
-    return status
+    return run_patiently("hotspots.py", lambda: _run(arguments), lambda status: status or EXIT_USAGE)
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -57,7 +57,7 @@ class Work:
         if self.settings.history is not None:
             self._remember(self.settings.history)
         self._report(findings, compared)
-        return self._conclude(findings, run, compared)
+        return self._conclude(findings, compared)
 
     # The steps
 
@@ -157,7 +157,7 @@ class Work:
         print(f"Report:  {self.files.markdown}")
         return EXIT_USAGE
 
-    def _conclude(self, findings: Optional[Findings], run: Run, compared: StepEnd) -> int:
+    def _conclude(self, findings: Optional[Findings], compared: StepEnd) -> int:
         verdict = first_line(self.files.markdown) or (findings.sentence if findings else "")
         print()
         if verdict:

@@ -2,13 +2,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Optional
 
-_GIT_SECONDS = 60
+from runner.worktrees import git_says
 
 
 @dataclass(frozen=True)
@@ -31,24 +30,12 @@ def describe_commit(
     """Return what `tree` knows of a commit, beside what is known already."""
     if commit is None or not re.fullmatch(r"[0-9a-f]{4,64}", commit):
         return Commit(commit, dirty, given, subject)
-    lines = _git(tree, "log", "-1", "--format=%ct%n%s", commit, "--").split("\n", 1)
-    if len(lines) < 2 or not lines[0].isdigit():
+    seconds, _, found = (git_says(tree, "log", "-1", "--format=%ct %s", commit, "--") or "").partition(" ")
+    if not seconds.isdigit():
         return Commit(commit, dirty, given, subject)
-    seconds, found = lines
-    count = _git(tree, "rev-list", "--count", commit, "--").strip()
+    count = git_says(tree, "rev-list", "--count", commit, "--") or ""
     return Commit(
         commit, dirty, given, subject or found.strip(),
         datetime.fromtimestamp(int(seconds), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         int(count) if count.isdigit() else None,
     )
-
-
-def _git(tree: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", "--no-optional-locks", "-C", str(tree), *arguments], stdin=subprocess.DEVNULL,
-            capture_output=True, timeout=_GIT_SECONDS, check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""

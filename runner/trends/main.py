@@ -14,7 +14,7 @@ from runner.trends.list import list_commits
 from runner.trends.options import parse_options
 from runner.trends.store import open_to_read
 from runner.paths import TREE
-from runner.patient_stream import PatientStream
+from runner.patient_stream import run_patiently
 from runner.table import print_blocks
 
 _INTERRUPTED = 130
@@ -25,27 +25,20 @@ Need = Callable[["dict[str, str]"], None]
 def main(arguments: Sequence[str], need: Need) -> int:
     """Run with these arguments and return the exit status. `need` goes on with a Python that has the
     libraries that it is given."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
-    output, errors = PatientStream.take("stdout"), PatientStream.take("stderr")
+    return run_patiently(
+        "history.py", lambda: _guarded(arguments, need), lambda status: status or EXIT_FAILED_SAMPLES
+    )
+
+
+def _guarded(arguments: Sequence[str], need: Need) -> int:
     try:
-        status = _run(arguments, need)
-    except SystemExit as end:  # after --help
-        status = int(end.code or 0)
+        return _run(arguments, need)
     except UsageError as error:
         print(f"history.py: {error}", file=sys.stderr)
-        status = EXIT_USAGE
+        return EXIT_USAGE
     except KeyboardInterrupt:
         print("Interrupted; what was said to be added is in the history.", file=sys.stderr)
-        status = _INTERRUPTED
-    finally:
-        output.flush()
-        errors.flush()
-    if output.problem is not None:
-        print(f"history.py: standard output could not be written ({output.problem}).", file=sys.stderr)
-        return status or EXIT_FAILED_SAMPLES
-    return status
+        return _INTERRUPTED
 
 
 def _run(arguments: Sequence[str], need: Need) -> int:

@@ -17,7 +17,7 @@ from runner.verdict.comparison import (
     DEFAULT_EFFECT, DEFAULT_FALSE_DISCOVERY_RATE, SLOWER, UNDECIDED, Comparison,
 )
 from runner.errors import EXIT_USAGE, UsageError
-from runner.patient_stream import PatientStream
+from runner.patient_stream import run_patiently
 from runner.sentence_parser import SentenceParser
 from runner.shares import parse_share
 from runner.table import print_blocks
@@ -115,22 +115,7 @@ def main(given: Sequence[str]) -> int:
     """Run with these arguments and return the exit status."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _stop)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a locale without the table's signs
-    output = PatientStream.take("stdout")
-    errors = PatientStream.take("stderr")
-    try:
-        status = _run(given)
-    except SystemExit as end:  # after --help
-        status = int(end.code or 0)
-    finally:
-        output.flush()
-        errors.flush()
-    if output.problem is not None:
-        print(f"compare.py: standard output could not be written ({output.problem}).", file=sys.stderr)
-        return EXIT_USAGE
-    return status
+    return run_patiently("compare.py", lambda: _run(given), lambda _status: EXIT_USAGE)
 
 
 def _stop(number: int, _frame: Any) -> None:
