@@ -110,6 +110,13 @@ typedef struct {
     uint64_t minor_faults;
 } wl_phase;
 
+/* A figure that only one driver has; in the JSON object it stands under "figures". */
+typedef struct {
+    const char *name; /* with its unit: thread_us_p50, rss_tenth_bytes */
+    double value;
+    int decimals; /* 0: a whole number, exact up to 2^53 */
+} wl_figure;
+
 /* What a driver found out; wl_report does the rest. */
 typedef struct {
     const wl_arg_table *args; /* the targets hold the values that the run used */
@@ -122,6 +129,8 @@ typedef struct {
     uint64_t blocks_checked;
     const wl_latency *latency; /* of all threads together; NULL without --latency */
     const char *note;          /* a line for the table; NULL: none */
+    const wl_figure *figures;  /* `figure_count` of the driver's own */
+    unsigned figure_count;     /* 0: the JSON object has no "figures" */
 } wl_result;
 
 /* First call of every main(): name, clock, files, crashes. */

@@ -70,6 +70,16 @@ static void add_phases(const wl_result *result, wl_text *text) {
     wl_text_add(text, "],\n");
 }
 
+static void add_figures(const wl_result *result, wl_text *text) {
+    wl_text_add(text, "  \"figures\": {");
+    for (unsigned i = 0; i < result->figure_count; i++) {
+        const wl_figure *figure = &result->figures[i];
+        wl_text_add(text, "%s\"%s\": %.*f", i == 0 ? "" : ", ", figure->name, figure->decimals,
+                    figure->value);
+    }
+    wl_text_add(text, "},\n");
+}
+
 /* A kind of call that was never sampled has no times: null, not 0. */
 static void add_times(const char *name, const wl_times *times, wl_text *text) {
     wl_text_add(text, "    \"%s\": {\"samples\": %" PRIu64, name, times->samples);
@@ -128,6 +138,8 @@ void wl_write_json(const wl_summary *summary, wl_text *text) {
     wl_text_add(text, "  \"minor_faults\": %" PRIu64 ", \"major_faults\": %" PRIu64 ",\n",
                 summary->minor_faults, summary->major_faults);
     add_phases(result, text);
+    if (result->figure_count > 0)
+        add_figures(result, text);
     if (result->latency == NULL) {
         wl_text_add(text, "  \"latency\": null,\n");
     } else {
