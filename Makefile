@@ -47,6 +47,8 @@ ALLOC_SANITIZE_tsan := -DHAKMEM_SANITIZED=1 -DHAKMEM_WRAP=1 -fsanitize=thread
 ALLOC_SANITIZE_guard := -DHAKMEM_GUARD=1 -DHAKMEM_DEBUG_OWNERSHIP=1 -DHAKMEM_DEBUG=1
 ALLOC_FLAGS := $(COMMON) $(NO_BUILTIN) -fvisibility=hidden -ftls-model=initial-exec \
                -fasynchronous-unwind-tables -fno-semantic-interposition $(ALLOC_SANITIZE_$(VARIANT))
+# The measuring rod is compiled as the allocator is, and no sanitizer watches it.
+FLOOR_FLAGS := $(COMMON) $(NO_BUILTIN) -fvisibility=hidden -ftls-model=initial-exec -fno-semantic-interposition
 DRIVER_FLAGS := $(COMMON) $(NO_BUILTIN) -Iworkloads/common $(SANITIZE)
 TOOL_FLAGS := $(COMMON) -Iallocator/include $(SANITIZE)
 TEST_FLAGS := $(COMMON) $(NO_BUILTIN) -Iallocator -Iallocator/include -Itests/c $(SANITIZE) \
@@ -82,6 +84,7 @@ TOOL_SRC   := $(sort $(wildcard tool/*.c))
 TEST_SRC   := $(sort $(wildcard tests/c/test_*.c))
 obj = $(patsubst %.c,$(OUT)/obj/%.o,$(1))
 ALLOC_OBJ  := $(call obj,$(ALLOC_SRC))
+FLOOR_OBJ  := $(call obj,$(sort $(wildcard workloads/floor/*.c)))
 COMMON_OBJ := $(call obj,$(COMMON_SRC))
 TOOL_OBJ   := $(call obj,$(TOOL_SRC))
 
@@ -106,9 +109,9 @@ find_lib = $(filter /%,$(shell $(CC) -print-file-name=$(lib_$(1))))
 $(foreach a,$(BASELINES),$(eval path_$(a) := $(call find_lib,$(a))))
 FOUND := $(foreach a,$(BASELINES),$(if $(path_$(a)),$(a)))
 MISSING := $(filter-out $(FOUND),$(BASELINES))
-ALLOCATORS := hakmem system $(BASELINES)
+ALLOCATORS := hakmem system floor $(BASELINES)
 
-LIBRARIES := libhakmem.so libhakmem.a
+LIBRARIES := libhakmem.so libhakmem.a libfloor.so
 # The version stands in the header and nowhere else; the number before the first dot changes when a
 # program linked with the older library may not run with the newer one.
 VERSION := $(shell sed -n 's/^.define HAKMEM_VERSION "\([0-9.]*\)"$$/\1/p' allocator/include/hakmem.h)
@@ -121,7 +124,7 @@ stress_src_stress           := stress.c lane.c shared.c block.c
 stress_src_never_allocating := never_allocating.c
 STRESS_BOTH := $(STRESS) $(STRESS:=_plain)
 DRIVERS := $(foreach w,$(WORKLOADS),$(foreach a,$(ALLOCATORS),$(w)_$(a)))
-DRIVERS_FOUND := $(foreach w,$(WORKLOADS),$(foreach a,hakmem system $(FOUND),$(w)_$(a)))
+DRIVERS_FOUND := $(foreach w,$(WORKLOADS),$(foreach a,hakmem system floor $(FOUND),$(w)_$(a)))
 TESTS := $(patsubst tests/c/%.c,%,$(TEST_SRC))
 # What measures real programs, and what is preloaded into them beside the allocator.
 PROGRAM_TOOLS := run_program libwl_witness.so
@@ -143,7 +146,7 @@ list:
 
 # ---- rules ---------------------------------------------------------------------------------
 # Rewritten only when the compiler or a flag changed, so that objects are rebuilt then.
-FLAGS_NOW := $(CC) | $(COMPILER) | $(ALLOC_FLAGS) | $(DRIVER_FLAGS) | $(TEST_FLAGS) | $(TOOL_FLAGS) | $(CPPFLAGS) $(CFLAGS) | $(LDFLAGS)
+FLAGS_NOW := $(CC) | $(COMPILER) | $(ALLOC_FLAGS) | $(FLOOR_FLAGS) | $(DRIVER_FLAGS) | $(TEST_FLAGS) | $(TOOL_FLAGS) | $(CPPFLAGS) $(CFLAGS) | $(LDFLAGS)
 .PHONY: force
 $(OUT)/flags: force
 	@mkdir -p $(@D)
@@ -155,6 +158,9 @@ $(OUT)/obj/allocator/%.o: allocator/%.c $(OUT)/flags Makefile
 $(OUT)/obj/workloads/%.o: workloads/%.c $(OUT)/flags Makefile
 	@mkdir -p $(@D)
 	$(CC) $(DRIVER_FLAGS) $(DRIVER_DEFINES) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+$(OUT)/obj/workloads/floor/%.o: workloads/floor/%.c $(OUT)/flags Makefile
+	@mkdir -p $(@D)
+	$(CC) $(FLOOR_FLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 # Where the command looks for the library; of its files this one alone is rebuilt when PREFIX changes.
 LIBRARY_PLACES = -DLIBRARY_SONAME='"$(SONAME)"' -DLIBRARY_MULTIARCH='"$(MULTIARCH)"' \
                  -DLIBRARY_FOLDER=$(call quote_sh,"$(call quote_c,$(LIBDIR))")
@@ -183,6 +189,10 @@ $(OUT)/libhakmem.a: $(ALLOC_OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
+# The floor under all allocators, linked with the drivers as the library is.
+$(OUT)/libfloor.so: $(FLOOR_OBJ)
+	$(CC) -shared -pthread -Wl,-soname,libfloor.so -Wl,-z,relro,-z,now $(LDFLAGS) $^ -o $@
+
 # The command that puts the library under a program.
 $(OUT)/hakmem: $(TOOL_OBJ)
 	$(CC) $(SANITIZE) $(LDFLAGS) $^ -o $@
@@ -201,12 +211,12 @@ hakmem_need := $(ALLOC_OBJ)
 hakmem_link := $(ALLOC_OBJ) $(WRAP_$(VARIANT))
 endif
 $(foreach a,$(BASELINES),$(eval $(a)_need := $(path_$(a))))
-
-
+floor_need := $(OUT)/libfloor.so
+floor_link := -Wl,--no-as-needed $(OUT)/libfloor.so -Wl,--as-needed -Wl,-rpath,'$$ORIGIN'
 
 define driver_rule
 $(OUT)/$(1)_$(2): $(call driver_obj,$(1)) $(COMMON_OBJ) $($(2)_need)
-	$(if $(filter $(2),$(MISSING)),@echo "make: $(lib_$(2)) was not found$(for_cross); install the package $(package_$(2)) to build $(1)_$(2)" >&2; exit 1,$$(CC) $(SANITIZE) -pthread $$(LDFLAGS) $(call driver_obj,$(1)) $(COMMON_OBJ) $(if $(filter hakmem,$(2)),$(subst $$,$$$$,$(hakmem_link)),$(if $(path_$(2)),-Wl$(comma)--no-as-needed $(path_$(2)) -Wl$(comma)--as-needed)) -ldl -lm -o $$@)
+	$(if $(filter $(2),$(MISSING)),@echo "make: $(lib_$(2)) was not found$(for_cross); install the package $(package_$(2)) to build $(1)_$(2)" >&2; exit 1,$$(CC) $(SANITIZE) -pthread $$(LDFLAGS) $(call driver_obj,$(1)) $(COMMON_OBJ) $(if $(filter hakmem floor,$(2)),$(subst $$,$$$$,$($(2)_link)),$(if $(path_$(2)),-Wl$(comma)--no-as-needed $(path_$(2)) -Wl$(comma)--as-needed)) -ldl -lm -o $$@)
 endef
 $(foreach w,$(WORKLOADS),$(foreach a,$(ALLOCATORS),$(eval $(call driver_rule,$(w),$(a)))))
 
@@ -241,4 +251,4 @@ install: $(OUT)/libhakmem.so $(OUT)/libhakmem.a $(OUT)/hakmem
 uninstall:
 	@$(INSTALL_SETTINGS) packaging/install.sh uninstall
 
--include $(patsubst %.o,%.d,$(ALLOC_OBJ) $(COMMON_OBJ) $(TOOL_OBJ) $(foreach w,$(WORKLOADS),$(call driver_obj,$(w))) $(call obj,$(TEST_SRC)) $(foreach s,$(STRESS),$(call stress_obj,$(s))) $(call programs_obj,run_program process_tree witness bindings))
+-include $(patsubst %.o,%.d,$(ALLOC_OBJ) $(FLOOR_OBJ) $(COMMON_OBJ) $(TOOL_OBJ) $(foreach w,$(WORKLOADS),$(call driver_obj,$(w))) $(call obj,$(TEST_SRC)) $(foreach s,$(STRESS),$(call stress_obj,$(s))) $(call programs_obj,run_program process_tree witness bindings))

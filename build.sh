@@ -12,9 +12,11 @@ usage: ./build.sh [release|asan|tsan|guard] TARGET... [NAME=VALUE...]
 
 A TARGET is
   WORKLOAD_ALLOCATOR    a driver: WORKLOAD is larson, bench_random_mixed or xmalloc, ALLOCATOR hakmem,
-                        mimalloc, jemalloc, tcmalloc, tbbmalloc or system
+                        mimalloc, jemalloc, tcmalloc, tbbmalloc, system, or floor (the least that an
+                        allocator can cost: a measuring rod)
   libhakmem.so, libhakmem.a
                         the library
+  libfloor.so           the measuring rod
   hakmem                the command: hakmem run PROGRAM
   all                   all of these
   install, uninstall    puts library, command, header and manual pages below PREFIX (/usr/local), or

@@ -11,7 +11,8 @@ PHASES: Dict[str, List[str]] = {
     "bench_random_mixed": ["fill", "churn", "drain"],
     "xmalloc": ["fill", "exchange", "drain"],
 }
-PROVIDERS = {"hakmem", "mimalloc", "jemalloc", "tcmalloc", "tbbmalloc", "system", "sanitizer", "unknown"}
+PROVIDERS = {"hakmem", "mimalloc", "jemalloc", "tcmalloc", "tbbmalloc", "system", "floor", "sanitizer",
+             "unknown"}
 TOP = {
     "schema", "schema_version", "workload", "variant", "compiler", "flags", "cores", "arguments", "mode",
     "provider", "operations", "checksum", "wall_seconds", "cpu_user_seconds", "cpu_system_seconds",

@@ -178,6 +178,10 @@ static const char *recognise(wl_provider *provider, void *handle, const search *
         set_version(provider, is.text());
         return "hakmem";
     }
+    if ((is = own_symbol(handle, object, "floor_allocator_version")).object != NULL) {
+        set_version(provider, is.text());
+        return "floor";
+    }
     if ((is = own_symbol(handle, object, "mi_version")).object != NULL) {
         set_mimalloc_version(provider, is.number());
         return "mimalloc";

@@ -12,8 +12,8 @@ typedef enum { WL_PART_MALLOC, WL_PART_CALLOC, WL_PART_REALLOC, WL_PART_FREE, WL
 extern const char *const wl_part_names[WL_PARTS];
 
 typedef struct {
-    const char
-        *name; /* hakmem, mimalloc, jemalloc, tcmalloc, tbbmalloc, system, sanitizer, unknown */
+    const char *name; /* hakmem, mimalloc, jemalloc, tcmalloc, tbbmalloc, system, floor, sanitizer,
+                         unknown */
     bool has_version;
     char version[WL_VERSION_MOST];
     char build_id[2 * WL_BUILD_ID_MOST + 1]; /* hexadecimal; empty where the object has none */
