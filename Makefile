@@ -89,10 +89,14 @@ COMMON_OBJ := $(call obj,$(COMMON_SRC))
 TOOL_OBJ   := $(call obj,$(TOOL_SRC))
 
 WORKLOADS  := larson bench_random_mixed xmalloc
+WORKLOADS  += cache_thrash cache_scratch
+# The folder of a driver's sources, or several: its own and one that it shares with others.
 folder_larson             := larson
 folder_bench_random_mixed := random_mixed
 folder_xmalloc            := xmalloc
-driver_obj = $(call obj,$(sort $(wildcard workloads/$(folder_$(1))/*.c)))
+folder_cache_thrash       := cache_thrash false_sharing
+folder_cache_scratch      := cache_scratch false_sharing
+driver_obj = $(call obj,$(sort $(foreach f,$(folder_$(1)),$(wildcard workloads/$(f)/*.c))))
 
 # ---- the other allocators: library, and the Debian package that brings it -------------------
 BASELINES := mimalloc jemalloc tcmalloc tbbmalloc

@@ -11,9 +11,11 @@ usage: ./build.sh [release|asan|tsan|guard] TARGET... [NAME=VALUE...]
        ./build.sh setup                  only install what is missing
 
 A TARGET is
-  WORKLOAD_ALLOCATOR    a driver: WORKLOAD is larson, bench_random_mixed or xmalloc, ALLOCATOR hakmem,
-                        mimalloc, jemalloc, tcmalloc, tbbmalloc, system, or floor (the least that an
-                        allocator can cost: a measuring rod)
+  WORKLOAD_ALLOCATOR    a driver: WORKLOAD is one of
+                            larson, bench_random_mixed, xmalloc,
+                            cache_thrash, cache_scratch;
+                        ALLOCATOR hakmem, mimalloc, jemalloc, tcmalloc, tbbmalloc, system, or floor (the
+                        least that an allocator can cost: a measuring rod)
   libhakmem.so, libhakmem.a
                         the library
   libfloor.so           the measuring rod

@@ -17,7 +17,7 @@ from runner.counters import PerfStat
 from runner.errors import EXIT_COMPLETE, EXIT_FAILED_SAMPLES, EXIT_USAGE, UsageError
 from runner.estimate import analyse, remarks
 from runner.interrupts import Interrupted, Interrupts
-from runner.matrix import KEYS, WORKLOADS
+from runner.matrix import DRIVERS, KEYS, WORKLOADS
 from runner.programs import PROGRAMS, find_program, missing_sentence
 from runner.measure import Laboratory, utc_now
 from runner.options import Options, parse_options
@@ -314,8 +314,7 @@ def _show_list(options: Options) -> int:
         for name in workload.keys:
             print(f"    {name:<12}{KEYS[name].help}")
     for name in LINKED:
-        drivers = [w for w in WORKLOADS if w not in PROGRAMS]
-        missing = [w for w in drivers if not (folder / f"{w}_{name}").is_file()]
+        missing = [w for w in DRIVERS if not (folder / f"{w}_{name}").is_file()]
         state = "built" if not missing else "not built yet: " + ", ".join(
             f"{w}_{name}" for w in missing
         )

@@ -8,6 +8,7 @@ has and what it is measured with where the matrix says nothing:
   bench_random_mixed  sizes up to 1024 bytes in 8192 slots, some MB of live blocks; its number of
                       operations is calibrated, since it has no bound in time
   xmalloc             the mix of sizes
+  cache_thrash, cache_scratch   objects of 8 bytes, each written 1000 times
   redis, sqlite, gcc, python   real programs with a fixed amount of work; see programs.py
 """
 from __future__ import annotations
@@ -55,6 +56,7 @@ KEYS: dict[str, Key] = {
         Key("max", "integer", 1, 2**30, "bytes of the largest block"),
         Key("allocators", "integer", 1, 4096, "threads that only allocate"),
         Key("releasers", "integer", 1, 4096, "threads that only free"),
+        Key("repetitions", "integer", 1, 10**9, "how often an object is written"),
         Key("batch", "integer", 1, 65536, "blocks passed on at once"),
         Key("work", "integer", 1, 1000, "size of a program's work, per cent"),
     )
@@ -71,6 +73,7 @@ class Workload:
     timed: bool
     probe: tuple[str, ...]  # arguments of the shortest run that still uses the allocator
     program: bool = False  # a real program: a fixed amount of work, no threads of ours
+    default: bool = True  # measured where no workloads are named
 
 
 WORKLOADS: dict[str, Workload] = {
@@ -97,15 +100,27 @@ WORKLOADS: dict[str, Workload] = {
             True,
             ("--threads", "1", "--operations", "2000"),
         ),
-        *(Workload(name, ("work", "seed"), {}, False, (), program=True) for name in PROGRAMS),
+        *(
+            Workload(
+                name,
+                ("threads", "size", "repetitions", "seconds", "operations", "seed"),
+                {"size": 8, "repetitions": 1000},
+                True,
+                ("--threads", "1", "--operations", "2000", "--repetitions", "1"),
+                default=False,
+            )
+            for name in ("cache_thrash", "cache_scratch")
+        ),
+        *(Workload(name, ("work", "seed"), {}, False, (), program=True, default=False) for name in PROGRAMS),
     )
 }
-DEFAULT_WORKLOADS = [workload.name for workload in WORKLOADS.values() if not workload.program]
+DRIVERS = [workload.name for workload in WORKLOADS.values() if not workload.program]
+DEFAULT_WORKLOADS = [workload.name for workload in WORKLOADS.values() if workload.default]
 ALIASES = {"random_mixed": "bench_random_mixed"}
 
 
 def parse_workloads(lists: Sequence[str]) -> list[str]:
-    """Return the names of the workloads in comma lists; for no list, those that are no programs."""
+    """Return the names of the workloads in comma lists; for no list, the default ones."""
     if not lists:
         return list(DEFAULT_WORKLOADS)
     names: list[str] = []

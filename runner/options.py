@@ -11,6 +11,7 @@ from typing import Optional
 from runner.verdict.comparison import DEFAULT_EFFECT
 from runner.errors import UsageError
 from runner.matrix import DEFAULT_WORKLOADS, KEYS, WORKLOADS
+from runner.programs import PROGRAMS
 from runner.schedule import parse_time
 from runner.sentence_parser import SentenceParser
 from runner.shares import parse_share
@@ -76,8 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--workloads", action="append", default=[], metavar="NAMES",
                       help=f"comma list out of {', '.join(WORKLOADS)}; default: "
-                      f"{', '.join(DEFAULT_WORKLOADS)}; the others are real programs with a fixed "
-                      f"amount of work, a second or so each, whose processor time counts")
+                      f"{', '.join(DEFAULT_WORKLOADS)}; {', '.join(PROGRAMS)} are real programs with a "
+                      f"fixed amount of work, a second or so each, whose processor time counts")
     what.add_argument("--allocators", action="append", default=[], metavar="NAMES",
                       help="comma list of names, NAME=/path/to/lib.so for any other library, and "
                       "none for the loop without an allocator; repeatable; default: all installed")

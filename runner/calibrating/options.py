@@ -12,7 +12,7 @@ from typing import Optional
 from runner.calibrating.rates import LEAST_REAL
 from runner.verdict.comparison import DEFAULT_EFFECT
 from runner.errors import UsageError
-from runner.matrix import WORKLOADS, make_cells, parse_matrix, parse_workloads, without_repeats
+from runner.matrix import DRIVERS, WORKLOADS, make_cells, parse_matrix, parse_workloads, without_repeats
 from runner.records import Cell
 from runner.schedule import in_words, parse_time
 from runner.sentence_parser import SentenceParser
@@ -69,7 +69,7 @@ def _parser() -> SentenceParser:
     )
     what = parser.add_argument_group("what is compared")
     what.add_argument("--workloads", action="append", default=[], metavar="NAMES",
-                      help=f"comma list out of {', '.join(n for n, w in WORKLOADS.items() if not w.program)}; "
+                      help=f"comma list out of {', '.join(DRIVERS)}; "
                       "default: larson with 1 and 2 threads, bench_random_mixed with 1")
     what.add_argument("--matrix", action="append", default=[], metavar="KEY=VALUES",
                       help="values of a parameter, as for run.py; repeatable")
@@ -174,7 +174,7 @@ def _cells(workloads: list[str], matrix: list[str], quick: bool) -> list[Cell]:
     if programs:
         raise UsageError(
             f"--workloads: {programs[0]} is a program, which mallocs too little to be slowed down by a known "
-            "amount; take larson, bench_random_mixed or xmalloc."
+            f"amount; take one of {', '.join(DRIVERS)}."
         )
     cells, _ = without_repeats(make_cells(names, parse_matrix(matrix or ["threads=1"]), [1]))
     return cells

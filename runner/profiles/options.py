@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Optional
 
 from runner.errors import UsageError
-from runner.matrix import DEFAULT_WORKLOADS, KEYS, make_cells, parse_matrix, parse_workloads
+from runner.matrix import DRIVERS, KEYS, make_cells, parse_matrix, parse_workloads
 from runner.programs import PROGRAMS
 from runner.records import Cell
 from runner.schedule import parse_time
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         "graph (SVG), and for two allocators or two builds the difference.",
         epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
     )
-    parser.add_argument("workload", metavar="WORKLOAD", help=f"one of {', '.join(DEFAULT_WORKLOADS)}")
+    parser.add_argument("workload", metavar="WORKLOAD", help=f"one of {', '.join(DRIVERS)}")
     parser.add_argument("allocator", metavar="ALLOCATOR",
                         help="a name as in run.py, NAME=/path/to/lib.so, or a build of hakmem: "
                         "rev:REVISION, rev:DIRECTORY or rev:LIBRARY (without rev: where it can't be "
@@ -114,7 +114,7 @@ def _cell(workload: str, matrix: Sequence[str]) -> Cell:
     if names[0] in PROGRAMS:
         raise UsageError(
             f"WORKLOAD: {names[0]} is a real program, which has no operations that costs could be divided "
-            f"by; give one of {', '.join(DEFAULT_WORKLOADS)}."
+            f"by; give one of {', '.join(DRIVERS)}."
         )
     cells = make_cells(names, parse_matrix(list(matrix)), [1])
     if len(cells) != 1:

@@ -10,6 +10,8 @@ PHASES: Dict[str, List[str]] = {
     "larson": ["fill", "churn", "handover", "drain"],
     "bench_random_mixed": ["fill", "churn", "drain"],
     "xmalloc": ["fill", "exchange", "drain"],
+    "cache_thrash": ["fill", "churn", "drain"],
+    "cache_scratch": ["fill", "churn", "drain"],
 }
 PROVIDERS = {"hakmem", "mimalloc", "jemalloc", "tcmalloc", "tbbmalloc", "system", "floor", "sanitizer",
              "unknown"}
@@ -19,11 +21,20 @@ TOP = {
     "ops_per_second", "peak_rss_bytes", "end_rss_bytes", "rss_halves_bytes", "minor_faults",
     "major_faults", "phases", "latency", "check",
 }
+# The figures that a workload alone reports; it has the member "figures" if there are any.
+_LINES = ["line_bytes", "fill_lines", "fill_shared_objects", "churn_lines", "churn_shared_objects",
+          "churn_samples", "churn_shared_samples"]
+FIGURES: Dict[str, List[str]] = {
+    "cache_thrash": _LINES,
+    "cache_scratch": _LINES,
+}
 PHASE = {"name", "operations", "wall_seconds", "cpu_seconds", "ops_per_second", "rss_bytes", "minor_faults"}
 OPTIONS: Dict[str, List[str]] = {
     "larson": ["threads", "seed", "min", "max", "chunks", "rounds"],
     "bench_random_mixed": ["threads", "seed", "operations", "size", "slots", "sizes"],
     "xmalloc": ["allocators", "releasers", "seed", "size", "batch"],
+    "cache_thrash": ["threads", "seed", "size", "repetitions"],
+    "cache_scratch": ["threads", "seed", "size", "repetitions"],
 }
 
 
@@ -106,7 +117,10 @@ def check_arguments(result: Dict[str, Any]) -> None:
 
 def check(result: Dict[str, Any]) -> None:
     """Raises AssertionError at the first thing that the contract does not allow."""
-    assert set(result) == TOP
+    figures = FIGURES.get(result["workload"], [])
+    assert set(result) == TOP | ({"figures"} if figures else set())
+    assert list(result.get("figures", {})) == figures
+    assert all(is_amount(value) for value in result.get("figures", {}).values())
     assert result["schema"] == "hakmem-driver" and result["schema_version"] == 1
     assert result["workload"] in PHASES
     assert result["variant"] in ("release", "asan", "tsan", "guard")

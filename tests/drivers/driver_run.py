@@ -11,13 +11,18 @@ from typing import Any, Dict, List, Optional, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 PRELOADS = Path(__file__).resolve().parent / "preload"
-WORKLOADS = ("larson", "bench_random_mixed", "xmalloc")
+WORKLOADS = (
+    "larson", "bench_random_mixed", "xmalloc",
+    "cache_thrash", "cache_scratch",
+)
 
 # A short run of each workload whose every choice is fixed by its seed.
 SHORT: Dict[str, List[str]] = {
     "larson": ["--threads", "2", "--operations", "20000", "--max", "256"],
     "bench_random_mixed": ["100000", "256", "42"],
     "xmalloc": ["--allocators", "1", "--releasers", "1", "--operations", "20000"],
+    "cache_thrash": ["2", "20000", "40", "3"],
+    "cache_scratch": ["2", "20000", "40", "3"],
 }
 
 

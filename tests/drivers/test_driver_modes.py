@@ -21,16 +21,26 @@ FIXED_SIZE: Dict[str, List[str]] = {
     "larson": ["--threads", "2", "--operations", "50000", "--min", "48", "--max", "48"],
     "bench_random_mixed": ["100000", "2", "42"],
     "xmalloc": ["--size", "48", "--operations", "50000"],
+    "cache_thrash": ["2", "50000", "48", "1"],
+    "cache_scratch": ["2", "50000", "48", "1"],
 }
-BROKEN: List[Tuple[str, Dict[str, List[str]]]] = [("overlap", SHORT), ("scribble", SHORT), ("twice", FIXED_SIZE)]
+# Of these a thread has one block at a time, so that only other threads' blocks can overlap with it.
+ONE_BLOCK = ("cache_thrash", "cache_scratch")
+BROKEN: List[Tuple[str, str, Dict[str, List[str]]]] = [
+    (workload, fault, arguments)
+    for workload in WORKLOADS
+    for fault, arguments in (
+        [("one_for_all", SHORT), ("one_for_all", FIXED_SIZE)] if workload in ONE_BLOCK
+        else [("overlap", SHORT), ("scribble", SHORT), ("twice", FIXED_SIZE)]
+    )
+]
 MESSAGE = (
     r"{}: --check found an error in the block at 0x[0-9a-f]+ of (\d+) bytes: at offset (\d+) there is "
     r"0x([0-9a-f]{{2}}) where 0x([0-9a-f]{{2}}) was written; [^\n]+\n"
 )
 
 
-@pytest.mark.parametrize("workload", WORKLOADS)
-@pytest.mark.parametrize("fault,arguments", BROKEN, ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize("workload,fault,arguments", BROKEN, ids=lambda v: v if isinstance(v, str) else "")
 def test_check_finds_a_broken_allocator(
     program: Program, preload: Preload, workload: str, fault: str, arguments: Dict[str, List[str]]
 ) -> None:
@@ -199,6 +209,8 @@ LONGER: Dict[str, List[str]] = {
     "larson": ["--threads", "2", "--operations", "4000000", "--max", "256"],
     "bench_random_mixed": ["4000000", "256", "42"],
     "xmalloc": ["--operations", "2000000", "--size", "64"],
+    "cache_thrash": ["2", "1000000", "8", "1"],
+    "cache_scratch": ["2", "1000000", "8", "1"],
 }
 
 

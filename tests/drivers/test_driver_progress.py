@@ -19,6 +19,8 @@ LONGER: Dict[str, List[str]] = {
     "larson": ["--seconds", "0.7", "--threads", "3", "--chunks", "200", "--rounds", "2", "--max", "128"],
     "bench_random_mixed": ["--operations", "20000000"],
     "xmalloc": ["--seconds", "0.7", "--threads", "3"],
+    "cache_thrash": ["--seconds", "0.7", "--threads", "3"],
+    "cache_scratch": ["--seconds", "0.7", "--threads", "3"],
 }
 
 

@@ -108,6 +108,7 @@ def test_a_key_applies_to_the_workloads_that_have_it() -> None:
     count = {name: sum(cell.workload == name for cell in cells) for name in WORKLOADS}
     assert count == {
         "larson": 2, "bench_random_mixed": 4, "xmalloc": 4,
+        "cache_thrash": 4, "cache_scratch": 4,
         "redis": 1, "sqlite": 1, "gcc": 1, "python": 1,  # which have neither key
     }
     assert len({cell.id for cell in cells}) == len(cells)
