@@ -74,21 +74,25 @@ def layout_of(cells: Sequence[Cell]) -> Layout:
     values: dict[str, list[object]] = {}
     for cell in cells:
         for name, value in cell.parameters.items():
-            if name == "operations" and cell.calibrated:
+            if (name == "operations" and cell.calibrated) or (name == "slots" and "fits" in cell.parameters):
                 continue
             seen = values.setdefault(name, [])
             if value not in seen:
                 seen.append(value)
     varying = [name for name, seen in values.items() if len(seen) > 1]
-    axis = "threads" if "threads" in varying or not varying else max(
-        varying, key=lambda name: len(values[name])
+    everywhere = [name for name in values if all(name in cell.parameters for cell in cells)]
+    candidates = [name for name in varying if name in everywhere]
+    axis = "threads" if "threads" in candidates or not candidates else max(
+        candidates, key=lambda name: len(values[name])
     )
-    if axis not in values:
-        axis = next(iter(values))
+    if axis not in everywhere:
+        axis = next(iter(everywhere))
     others = [name for name in varying if name != axis]
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
-        title = ", ".join(f"{name} {Path(str(cell.parameters[name])).name}" for name in others)
+        title = ", ".join(
+            f"{name} {Path(str(cell.parameters[name])).name}" for name in others if name in cell.parameters
+        )
         groups.setdefault(title, []).append(cell)
     panels = [Panel(title, _sorted(group, axis)) for title, group in groups.items()]
     return Layout(axis, panels[:MOST_PANELS], max(0, len(panels) - MOST_PANELS))

@@ -1,7 +1,8 @@
 """Which allocators are measured, and the proof that it is them.
 
 A name means the drivers that were linked with that allocator; `name=/path/to/lib.so` means the
-system's driver with that library preloaded; `none` means the loop without an allocator.
+system's driver with that library preloaded; `none` means the loop without an allocator, and `floor`
+the least that one can cost (workloads/floor/).
 """
 from __future__ import annotations
 
@@ -21,7 +22,11 @@ from runner.records import Provider
 
 LINKED = ("hakmem", "mimalloc", "jemalloc", "tcmalloc", "tbbmalloc", "system")
 NONE = "none"
+FLOOR = "floor"
+RODS = (FLOOR, NONE)  # what is measured by: neither is in the default set, nor anyone's baseline
 SUBJECT = "hakmem"
+# Libraries that lie beside the drivers.
+OWN_LIBRARIES = {SUBJECT: "libhakmem.so", FLOOR: "libfloor.so"}
 # What is preloaded into a real program for each allocator that drivers are linked with: a name that
 # the loader finds by itself, and the Debian package that brings it.
 SONAMES = {
@@ -85,17 +90,17 @@ def _parse_one(word: str) -> Allocator:
     if not equals:
         if name == NONE:
             return Allocator(NONE, "none")
-        if name in LINKED:
+        if name in (*LINKED, FLOOR):
             return Allocator(name, "linked")
-        hint = nearest(name, [*LINKED, NONE])
+        hint = nearest(name, [*LINKED, *RODS])
         raise UsageError(
-            f"--allocators: '{name}' is no allocator{hint} (there are {', '.join(LINKED)}, none, "
-            "and NAME=/path/to/lib.so)."
+            f"--allocators: '{name}' is no allocator{hint} (there are {', '.join(LINKED)}, floor, "
+            "none, and NAME=/path/to/lib.so)."
         )
-    if not _NAME.fullmatch(name) or name in (NONE, "system"):
+    if not _NAME.fullmatch(name) or name in (*RODS, "system"):
         raise UsageError(
             f"--allocators {word}: '{name}' can't be the name of a library; take letters, digits "
-            "and . _ + -, and neither 'none' nor 'system'."
+            "and . _ + -, and none of 'none', 'floor' and 'system'."
         )
     if not path:
         raise UsageError(f"--allocators {word}: the path is missing; write {name}=/path/to/lib.so.")
@@ -161,11 +166,11 @@ def provider_problem(allocator: Allocator, provider: Provider, mode: str) -> Opt
 
 
 def library_of(allocator: Allocator, folder: Path) -> str:
-    """Return what is preloaded into a real program; hakmem's library lies beside the drivers."""
+    """Return what is preloaded into a real program; our libraries lie beside the drivers."""
     if allocator.library is not None:
         return str(allocator.library)
-    if allocator.name == SUBJECT:
-        return str(folder / "libhakmem.so")
+    if allocator.name in OWN_LIBRARIES:
+        return str(folder / OWN_LIBRARIES[allocator.name])
     return SONAMES[allocator.name][0]
 
 

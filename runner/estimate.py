@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from runner.allocators import NONE, SUBJECT
+from runner.allocators import NONE, RODS, SUBJECT
 from runner.records import Cell, Measurement, RunHeader, Sample
 
 CONFIDENCE = 0.95
@@ -220,7 +220,7 @@ def analyse(header: RunHeader, samples: Sequence[Sample]) -> Analysis:
     """Return the analysis of a run's samples; warm-ups do not count."""
     names = [entry.name for entry in header.allocators]
     subject = _subject(header)
-    baselines = [name for name in names if name not in (subject, NONE)]
+    baselines = [name for name in names if name != subject and name not in RODS]
     grouped: dict[tuple[str, str], list[Sample]] = {
         (cell.id, name): [] for cell in header.cells for name in names
     }
@@ -249,11 +249,12 @@ def analyse(header: RunHeader, samples: Sequence[Sample]) -> Analysis:
 
 def _subject(header: RunHeader) -> str:
     """Who is compared with the others: hakmem; else a library that the user brought; else the
-    allocator that was named first."""
+    allocator that was named first; the floor only where nothing else was measured."""
     names = [entry.name for entry in header.allocators]
     brought = [entry.name for entry in header.allocators if entry.kind == "preloaded"]
     wanted = [name for name in names if name == SUBJECT] + brought
-    return next(iter(wanted + [name for name in names if name != NONE]), names[0])
+    wanted += [name for name in names if name not in RODS] + [name for name in names if name != NONE]
+    return next(iter(wanted), names[0])
 
 
 def _speed(measured: Measurement, is_program: bool) -> float:

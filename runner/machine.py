@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Optional
 
-from runner.records import Git, Machine
+from runner.records import Cache, Git, Machine
 
 # Environment variables that change how an allocator behaves; they are stored with the results.
 _TUNING = re.compile(
@@ -41,7 +41,7 @@ def describe_machine() -> Machine:
         cores_total=os.cpu_count() or 1,
         cpu_quota_cores=_cpu_quota(),
         threads_per_core=_threads_per_core(),
-        memory_bytes=_memory(),
+        memory_bytes=memory_bytes(),
         page_bytes=os.sysconf("SC_PAGE_SIZE"),
         kernel=f"{system.sysname} {system.release}",
         system=_field(_text("/etc/os-release"), r'PRETTY_NAME="?([^"\n]+)"?'),
@@ -52,7 +52,44 @@ def describe_machine() -> Machine:
         virtualization=_virtualization(cpuinfo),
         load_average=load_average(),
         python=f"{platform.python_implementation()} {platform.python_version()}",
+        caches=caches(),
     )
+
+
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def caches(folder: Path = _CACHES) -> list[Cache]:
+    """Return the first processor's caches that hold data, the smallest level first; what the kernel does
+    not tell the C library may. Empty where nobody does."""
+    found: dict[int, Cache] = {}
+    for index in sorted(folder.glob("index[0-9]*")):
+        level, kind = _text(str(index / "level")), _text(str(index / "type"))
+        size = re.fullmatch(r"(\d+)([KMG]?)", _text(str(index / "size")))
+        if kind == "Instruction" or not level.isdigit() or size is None or int(size[1]) == 0:
+            continue
+        shared_by = _listed_processors(_text(str(index / "shared_cpu_list"))) or 1
+        found[int(level)] = Cache(int(level), int(size[1]) * _UNITS[size[2]], shared_by)
+    if not found and folder == _CACHES:
+        found = _caches_by_getconf()
+    return [found[level] for level in sorted(found)]
+
+
+def _caches_by_getconf() -> dict[int, Cache]:
+    """The C library asks the processor itself; who shares a cache is what is usual then."""
+    found: dict[int, Cache] = {}
+    for level, name in ((1, "LEVEL1_DCACHE_SIZE"), (2, "LEVEL2_CACHE_SIZE"), (3, "LEVEL3_CACHE_SIZE")):
+        try:
+            done = subprocess.run(["getconf", name], stdin=subprocess.DEVNULL, capture_output=True,
+                                  timeout=10, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            break
+        text = done.stdout.decode("ascii", "replace").strip()
+        if text.isdigit() and int(text) > 0:
+            shared_by = (os.cpu_count() or 1) if level == 3 else _threads_per_core() or 1
+            found[level] = Cache(level, int(text), shared_by)
+    return found
 
 
 def cores_available() -> int:
@@ -83,9 +120,13 @@ def _cpu_model(cpuinfo: str, architecture: str) -> str:
 
 
 def _threads_per_core() -> Optional[int]:
-    siblings = _text("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list")
+    return _listed_processors(_text("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list"))
+
+
+def _listed_processors(text: str) -> Optional[int]:
+    """Return how many processors a list such as 0-3,8 names, None where it names none."""
     count = 0
-    for part in filter(None, siblings.split(",")):
+    for part in filter(None, text.split(",")):
         low, _, high = part.partition("-")
         if not low.isdigit() or (high and not high.isdigit()):
             return None
@@ -93,7 +134,8 @@ def _threads_per_core() -> Optional[int]:
     return count or None
 
 
-def _memory() -> Optional[int]:
+def memory_bytes() -> Optional[int]:
+    """Return the machine's memory, None where the system does not tell."""
     total = _field(_text("/proc/meminfo"), r"^MemTotal:\s*(\d+) kB$")
     return int(total) * 1024 if total else None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Optional
 
 from runner import comparing, machine, pictures
-from runner.allocators import LINKED, NONE
+from runner.allocators import FLOOR, LINKED, NONE
 from runner.building import drivers_folder
 from runner.counters import PerfStat
 from runner.errors import EXIT_COMPLETE, EXIT_FAILED_SAMPLES, EXIT_USAGE, UsageError
@@ -313,12 +313,13 @@ def _show_list(options: Options) -> int:
             print(f"workload {workload.name}: {defaults}")
         for name in workload.keys:
             print(f"    {name:<12}{KEYS[name].help}")
-    for name in LINKED:
+    for name in (*LINKED, FLOOR):
         missing = [w for w in DRIVERS if not (folder / f"{w}_{name}").is_file()]
         state = "built" if not missing else "not built yet: " + ", ".join(
             f"{w}_{name}" for w in missing
         )
-        print(f"allocator {name}: {state}")
+        what = "" if name != FLOOR else "the least that an allocator can cost; "
+        print(f"allocator {name}: {what}{state}")
     print(f"allocator {NONE}: the same loop without an allocator")
     print("allocator NAME=/path/to/lib.so: any library that can be preloaded")
     return EXIT_COMPLETE

@@ -5,8 +5,9 @@ has and what it is measured with where the matrix says nothing:
 
   larson              8 to 1000 bytes, 5000 blocks a thread, 100 rounds before a hand-over: the
                       arguments that larson is most often published with
-  bench_random_mixed  sizes up to 1024 bytes in 8192 slots, some MB of live blocks; its number of
-                      operations is calibrated, since it has no bound in time
+  bench_random_mixed  sizes up to 1024 bytes in 8192 slots, some MB of live blocks, or as many slots
+                      as a level of the caches takes (working_set.py); its number of operations is
+                      calibrated, since it has no bound in time
   xmalloc             the mix of sizes
   cache_thrash, cache_scratch   objects of 8 bytes, each written 1000 times
   redis, sqlite, gcc, python   real programs with a fixed amount of work; see programs.py
@@ -24,6 +25,7 @@ from typing import Optional
 from runner.errors import UsageError, nearest
 from runner.programs import FULL_WORK, PROGRAMS, work_seconds
 from runner.records import Cell, Value
+from runner.working_set import LEVELS, slots_of
 
 MAX_CELLS = 20_000
 _SHORTEST_SECONDS = 0.001
@@ -34,7 +36,7 @@ class Key:
     """A key of the matrix: the long option of the drivers that it sets."""
 
     name: str
-    kind: str  # integer | decimal | size | distribution
+    kind: str  # integer | decimal | size | distribution | level
     low: int
     high: int
     help: str
@@ -50,6 +52,7 @@ KEYS: dict[str, Key] = {
         Key("operations", "integer", 1, 10**15, "operations of a thread, instead of seconds"),
         Key("seconds", "decimal", 0, 86400, "seconds a sample"),
         Key("slots", "integer", 1, 10**8, "slots of the table of blocks"),
+        Key("fits", "level", 0, 0, f"instead of slots: so many that the live blocks fit {', '.join(LEVELS)}"),
         Key("chunks", "integer", 1, 10**8, "blocks a thread"),
         Key("rounds", "integer", 1, 10**9, "rounds before a thread hands over its blocks"),
         Key("min", "integer", 1, 2**30, "bytes of the smallest block"),
@@ -72,6 +75,7 @@ class Workload:
     defaults: dict[str, Value]
     timed: bool
     probe: tuple[str, ...]  # arguments of the shortest run that still uses the allocator
+    steady: str = ""  # the phase that a calibrated length is meant for, "" where it is the whole run
     program: bool = False  # a real program: a fixed amount of work, no threads of ours
     default: bool = True  # measured where no workloads are named
 
@@ -88,10 +92,11 @@ WORKLOADS: dict[str, Workload] = {
         ),
         Workload(
             "bench_random_mixed",
-            ("threads", "size", "sizes", "slots", "operations", "seed"),
+            ("threads", "size", "sizes", "slots", "fits", "operations", "seed"),
             {"size": 1024, "slots": 8192},
             False,
             ("--threads", "1", "--operations", "2000", "--slots", "100"),
+            steady="churn",
         ),
         Workload(
             "xmalloc",
@@ -184,6 +189,10 @@ def _parse_part(key: Key, part: str) -> Sequence[Value]:
         raise UsageError(f"--matrix {key.name}: a value is empty; write {key.name}=VALUE,VALUE.")
     if key.kind == "distribution":
         return [_distribution(part, where)]
+    if key.kind == "level":
+        if part not in LEVELS:
+            raise UsageError(f"{where}: '{part}' is no level{nearest(part, LEVELS)}; give {', '.join(LEVELS)}.")
+        return [part]
     if key.kind == "decimal":
         return [_decimal(key, part, where)]
     if key.kind == "size" and part == "mix":
@@ -274,7 +283,7 @@ def without_repeats(cells: Sequence[Cell]) -> tuple[list[Cell], list[tuple[Cell,
 
 
 def _run_of(cell: Cell) -> tuple[object, ...]:
-    parameters = dict(cell.parameters)
+    parameters = {name: value for name, value in cell.parameters.items() if name != "fits"}
     if cell.workload == "xmalloc" and "threads" in parameters:
         parameters["threads"] = max(2, int(parameters["threads"]))
     return (cell.workload, *sorted((name, str(value)) for name, value in parameters.items()))
@@ -292,6 +301,8 @@ def _cells_of(
             f"--matrix: {workload.name} is bounded by seconds or by operations, not by both; "
             "give one of the two."
         )
+    if "slots" in axes and "fits" in axes:
+        raise UsageError("--matrix: fits already says how many slots there are; give one of the two.")
     by_kind = [name for name in ("allocators", "releasers") if name in axes]
     if by_kind and "threads" in axes:
         raise UsageError(
@@ -333,6 +344,8 @@ def _cell(workload: Workload, given: dict[str, Value], default_work: int) -> Cel
             f"--matrix size=mix: only xmalloc has it; {workload.name} needs a number, so choose "
             "--workloads xmalloc or name sizes in bytes."
         )
+    if "fits" in parameters:
+        parameters["slots"] = slots_of(parameters, label)
     return Cell(
         id=label,
         workload=workload.name,
@@ -384,6 +397,8 @@ def driver_arguments(
     parameters.setdefault("seed", seed)
     arguments = ["--json"]
     for name, value in parameters.items():
+        if name == "fits":
+            continue  # the slots that came of it say it to the driver
         arguments += [f"--{name}", f"{value:.6g}" if isinstance(value, float) else str(value)]
     for flag, wanted in (("--check", check), ("--latency", latency), ("--none", none)):
         if wanted:

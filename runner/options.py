@@ -80,8 +80,9 @@ def _parser() -> argparse.ArgumentParser:
                       f"{', '.join(DEFAULT_WORKLOADS)}; {', '.join(PROGRAMS)} are real programs with a "
                       f"fixed amount of work, a second or so each, whose processor time counts")
     what.add_argument("--allocators", action="append", default=[], metavar="NAMES",
-                      help="comma list of names, NAME=/path/to/lib.so for any other library, and "
-                      "none for the loop without an allocator; repeatable; default: all installed")
+                      help="comma list of names, NAME=/path/to/lib.so for any other library, "
+                      "none for the loop without an allocator, and floor for the least that one can cost "
+                      "(neither counts as a baseline); repeatable; default: all installed")
     what.add_argument("--rev", action="append", default=[], metavar="BUILD",
                       help="compare builds of hakmem, two or more, the first is the base: a git revision, "
                       "the directory of a source tree with its changes, or a library; the drivers are "

@@ -14,7 +14,7 @@ from typing import Optional
 from runner import machine
 from runner.adaptive import first_rounds
 from runner.allocators import (
-    NONE, SUBJECT, Allocator, check_library, missing_library, parse_allocators,
+    NONE, OWN_LIBRARIES, Allocator, check_library, missing_library, parse_allocators,
 )
 from runner.building import VARIANT, build_drivers, drivers_folder
 from runner.verdict.comparison import DEFAULT_EFFECT
@@ -82,8 +82,8 @@ class Request:
         names = [allocator.driver_name(w) for w in self.workloads if w not in PROGRAMS]
         if self.programs:
             names += [LAUNCHER, WITNESS]
-            if allocator.name == SUBJECT and allocator.library is None:
-                names.append("libhakmem.so")
+            if allocator.name in OWN_LIBRARIES and allocator.library is None:
+                names.append(OWN_LIBRARIES[allocator.name])
         return names
 
 

@@ -215,6 +215,15 @@ class BuildEntry:
 
 
 @dataclass(frozen=True)
+class Cache:
+    """A level of the processor's caches for data, as the first processor has it."""
+
+    level: int
+    bytes: int
+    shared_by: int  # processors
+
+
+@dataclass(frozen=True)
 class Machine:
     """The machine, as far as it matters for the numbers. Holds no host name."""
 
@@ -233,6 +242,7 @@ class Machine:
     virtualization: Optional[str]
     load_average: Optional[float]
     python: str
+    caches: list[Cache] = field(default_factory=list)  # the smallest level first
 
 
 @dataclass(frozen=True)

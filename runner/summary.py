@@ -129,6 +129,10 @@ def _machine_lines(header: RunHeader) -> list[str]:
     return [*lines, ""]
 
 
+def _cache_size(size: int) -> str:
+    return f"{size / MEBIBYTE:g} MiB" if size >= MEBIBYTE else f"{size / 1024:g} KiB"
+
+
 def machine_facts(machine: Machine) -> list[tuple[str, str]]:
     """Return what is known about the machine, by name."""
     cores = f"{machine.cores_available} of {machine.cores_total}"
@@ -137,6 +141,10 @@ def machine_facts(machine: Machine) -> list[tuple[str, str]]:
     facts = [("Processor", machine.cpu_model), ("Cores", cores)]
     if machine.memory_bytes is not None:
         facts.append(("Memory", f"{machine.memory_bytes / MEBIBYTE / 1024:.1f} GiB"))
+    if machine.caches:
+        facts.append(("Caches", ", ".join(
+            f"L{cache.level} {_cache_size(cache.bytes)}" for cache in machine.caches
+        )))
     facts += [
         ("Kernel", machine.kernel),
         ("System", machine.system or "unknown"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from runner.allocators import LINKED, NONE, Allocator, check_library, parse_allocators
+from runner.allocators import LINKED, RODS, Allocator, check_library, parse_allocators
 from runner.building import build_drivers
 from runner.errors import UsageError
 from runner.interrupts import Interrupts
@@ -104,7 +104,7 @@ def _build_named(option: str, given: str, root: Path) -> Optional[str]:
     """Return which build of hakmem is meant, None where an allocator's name is given."""
     if given.startswith(_BUILD):
         return given[len(_BUILD):]
-    if given in (*LINKED, NONE) or "=" in given:
+    if given in (*LINKED, *RODS) or "=" in given:
         return None
     try:
         find_revision("new", given, root, lambda text: None)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
-from runner.allocators import NONE, SUBJECT
+from runner.allocators import NONE, RODS, SUBJECT
 from runner.verdict.comparison import METRICS, WHOLE_RUN
 from runner.errors import UsageError, explain_os_error
 from runner.estimate import quantile
@@ -111,7 +111,7 @@ class Row:
 def _rows(header: RunHeader, groups: Groups) -> list[Row]:
     """Return all numbers; of an allocator in a cell in which one of its samples failed there are none."""
     subjects = _subjects(header)
-    baselines = [e.name for e in header.allocators if e.name not in subjects and e.name != NONE]
+    baselines = [e.name for e in header.allocators if e.name not in subjects and e.name not in RODS]
     rows: list[Row] = []
     for (cell, name), group in groups.items():
         if group.failures or name == NONE:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from runner.allocators import NONE, SUBJECT
+from runner.allocators import NONE, RODS, SUBJECT
 from runner.verdict.remarks import Context, fails_more_often, remarks_of
 from runner.verdict.comparison import (
     DEFAULT_EFFECT, DEFAULT_FALSE_DISCOVERY_RATE, METRICS, Comparison, Side,
@@ -223,7 +223,7 @@ def _subject(sessions: Sequence[Recording], given: Optional[str], role: str, opt
         return header.builds[1].allocator
     brought = [e.name for e in header.allocators if e.kind == "preloaded" and e.name in known]
     wanted = [name for name in known if name == SUBJECT] + brought
-    wanted += [name for name in known if name != NONE]
+    wanted += [name for name in known if name not in RODS] + [name for name in known if name != NONE]
     if not wanted:
         raise UsageError(
             f"the files of {role} have no allocator in common; name one with {option}, and leave out "
