@@ -20,6 +20,11 @@ HAK_INLINE void hak_lock(pthread_mutex_t *lock) {
         pthread_mutex_lock(lock);
 }
 
+/* False, and nothing was done, where another thread has it. */
+HAK_INLINE bool hak_try_lock(pthread_mutex_t *lock) {
+    return HAK_UNLIKELY(hak_forking) || pthread_mutex_trylock(lock) == 0;
+}
+
 HAK_INLINE void hak_unlock(pthread_mutex_t *lock) {
     if (HAK_LIKELY(!hak_forking))
         pthread_mutex_unlock(lock);

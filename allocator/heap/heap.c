@@ -208,8 +208,6 @@ static void at_thread_end(void *heap) {
 
 static void fork_prepare(void) {
     hak_lock(&heaps_lock);
-    hak_large_fork_prepare();
-    hak_pool_fork_prepare();
     hak_os_fork_prepare();
     hak_forking = true;
 }
@@ -217,8 +215,6 @@ static void fork_prepare(void) {
 static void fork_release(void) {
     hak_forking = false;
     hak_os_fork_release();
-    hak_pool_fork_release();
-    hak_large_fork_release();
     hak_unlock(&heaps_lock);
 }
 

@@ -1,55 +1,128 @@
-/* The table of huge blocks: chunks of entries, each a small sequence lock. */
+/* The table of huge blocks: chunks of entries, each a small sequence lock; unused ones in a queue
+ * without a lock (M. M. Michael, M. L. Scott, "Simple, Fast, and Practical Non-Blocking and
+ * Blocking Concurrent Queue Algorithms", PODC 1996). */
 #include "large/huge_table.h"
 #include "os/os.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 
 #define CHUNK_ENTRIES 64u
 #define MOST_TRIES    64u /* reads of an entry that others write */
 
 struct hak_huge_entry {
-    _Atomic uint32_t version; /* odd while the entry is written */
-    _Atomic uint64_t freed;   /* 0: live */
+    _Alignas(HAK_CACHE_LINE) _Atomic uint32_t version; /* odd while the entry is written */
+    _Atomic uint64_t freed;                            /* 0: live */
     _Atomic uintptr_t mapping, block;
     _Atomic size_t size;
-    struct hak_huge_entry *next; /* among the unused ones, under the lock */
+    _Atomic uint64_t next; /* a link, among the unused ones */
 };
 
 struct chunk {
     struct chunk *_Atomic next; /* an older one */
+    _Atomic unsigned carved;    /* entries that were ever used, and tries to use one more */
     struct hak_huge_entry entries[CHUNK_ENTRIES];
 };
 
-static struct chunk *_Atomic chunks;
-static struct hak_huge_entry *unused, **unused_end = &unused; /* a queue, under the lock */
+/* The first chunk's first entry begins as the queue's only one, which is never taken out. */
+static struct chunk first_chunk = {.carved = 1};
+static struct chunk *_Atomic chunks = &first_chunk;
 
-static bool add_chunk(void) {
-    struct chunk *chunk = hak_os_meta(sizeof *chunk, HAK_CACHE_LINE);
-    if (!chunk)
-        return false;
-    for (unsigned i = 0; i < CHUNK_ENTRIES; i++)
-        hak_huge_entry_give(&chunk->entries[i]);
-    /* relaxed: under the lock; release: who finds the chunk sees its zeros and the link */
-    atomic_store_explicit(&chunk->next, atomic_load_explicit(&chunks, memory_order_relaxed),
-                          memory_order_relaxed);
-    atomic_store_explicit(&chunks, chunk, memory_order_release);
-    return true;
+/* ---- the queue of unused entries -------------------------------------------------------------
+ *
+ * Entries are never given back, so that anyone may read a link at any time. A link is an entry's
+ * address / 64 with a tag above it that goes up with each change, so that a compare-and-swap can't
+ * mistake a new state for an old one. The entry at the head has been taken out already but for its
+ * link: it is what the next take returns, so the longest unused comes first. */
+
+#define LINK_BITS 42u
+#define LINK_MASK (((uint64_t)1 << LINK_BITS) - 1)
+
+static _Atomic uint64_t head, tail; /* 0: the first chunk's first entry */
+
+static struct hak_huge_entry *entry_of(uint64_t link) {
+    return (struct hak_huge_entry *)(uintptr_t)((link & LINK_MASK) * HAK_CACHE_LINE);
+}
+static struct hak_huge_entry *end_of(uint64_t link) {
+    struct hak_huge_entry *entry = entry_of(link);
+    return entry ? entry : &first_chunk.entries[0];
+}
+static uint64_t link_after(uint64_t old, const struct hak_huge_entry *entry) {
+    return ((old >> LINK_BITS) + 1) << LINK_BITS | (uint64_t)(uintptr_t)entry / HAK_CACHE_LINE;
 }
 
-struct hak_huge_entry *hak_huge_entry_take(void) {
-    if (!unused && !add_chunk())
-        return NULL;
-    struct hak_huge_entry *entry = unused;
-    unused = entry->next;
-    if (!unused)
-        unused_end = &unused;
-    return entry;
+/* acquire for all that is read of the queue: what a link leads to is seen as its writer left it */
+static uint64_t load(_Atomic uint64_t *link) {
+    return atomic_load_explicit(link, memory_order_acquire);
+}
+/* acq_rel: release of the entry that the link now leads to, acquire of the one before; relaxed on
+ * failure: everything is read again */
+static bool change(_Atomic uint64_t *link, uint64_t old, const struct hak_huge_entry *entry) {
+    return atomic_compare_exchange_strong_explicit(link, &old, link_after(old, entry),
+                                                   memory_order_acq_rel, memory_order_relaxed);
 }
 
 void hak_huge_entry_give(struct hak_huge_entry *entry) {
-    entry->next = NULL;
-    *unused_end = entry;
-    unused_end = &entry->next;
+    /* relaxed: the entry is the caller's alone. Its tag goes on. */
+    uint64_t link = atomic_load_explicit(&entry->next, memory_order_relaxed);
+    atomic_store_explicit(&entry->next, link_after(link, NULL), memory_order_relaxed);
+    for (;;) {
+        uint64_t last = load(&tail), after = load(&end_of(last)->next);
+        if (last != load(&tail))
+            continue;
+        if (entry_of(after)) /* a thread has appended, and not yet moved the tail: done for it */
+            change(&tail, last, entry_of(after));
+        else if (change(&end_of(last)->next, after, entry)) {
+            change(&tail, last, entry);
+            return;
+        }
+    }
+}
+
+static struct hak_huge_entry *take_unused(void) {
+    for (;;) {
+        uint64_t first = load(&head), last = load(&tail), after = load(&end_of(first)->next);
+        if (first != load(&head))
+            continue;
+        if (!entry_of(after))
+            return NULL;
+        if (end_of(first) == end_of(last))
+            change(&tail, last, entry_of(after));
+        else if (change(&head, first, entry_of(after)))
+            return end_of(first);
+    }
+}
+
+/* ---- entries --------------------------------------------------------------------------------- */
+
+/* One that was never used, of a chunk; NULL when all were. */
+static struct hak_huge_entry *carve(struct chunk *chunk) {
+    /* relaxed, both: each number is drawn once; a look first, so that it stays small */
+    if (atomic_load_explicit(&chunk->carved, memory_order_relaxed) >= CHUNK_ENTRIES)
+        return NULL;
+    unsigned i = atomic_fetch_add_explicit(&chunk->carved, 1, memory_order_relaxed);
+    return i < CHUNK_ENTRIES ? &chunk->entries[i] : NULL;
+}
+
+struct hak_huge_entry *hak_huge_entry_take(void) {
+    /* acquire: pairs with the release below */
+    struct hak_huge_entry *entry = carve(atomic_load_explicit(&chunks, memory_order_acquire));
+    if (entry || (entry = take_unused()))
+        return entry;
+    struct chunk *chunk = hak_os_meta(sizeof *chunk, HAK_CACHE_LINE);
+    if (!chunk) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    entry = carve(chunk); /* before others may */
+    /* relaxed, but for the exchange: the link is only stored. release: who finds the chunk sees its
+     * zeros and the link */
+    struct chunk *older = atomic_load_explicit(&chunks, memory_order_relaxed);
+    do
+        atomic_store_explicit(&chunk->next, older, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&chunks, &older, chunk, memory_order_release,
+                                                  memory_order_relaxed));
+    return entry;
 }
 
 /* relaxed: there is one writer at a time, and it alone counts. release for what follows: a reader
@@ -99,7 +172,7 @@ static bool read_entry(const struct hak_huge_entry *entry, struct hak_huge *huge
 
 bool hak_huge_next(struct hak_huge_cursor *cursor, struct hak_huge *huge) {
     const struct chunk *chunk = cursor->chunk;
-    /* acquire: pairs with the release in add_chunk */
+    /* acquire: pairs with the release in hak_huge_entry_take */
     if (!chunk)
         chunk = atomic_load_explicit(&chunks, memory_order_acquire);
     while (chunk) {

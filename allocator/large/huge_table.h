@@ -21,8 +21,7 @@ struct hak_huge {
 
 struct hak_huge_entry;
 
-/* An entry for the caller alone to write; NULL with errno ENOMEM. The caller holds the lock of the
- * huge blocks, as for giving it back. */
+/* An entry for the caller alone to write; NULL with errno ENOMEM. Any thread; no lock. */
 struct hak_huge_entry *hak_huge_entry_take(void);
 void hak_huge_entry_give(struct hak_huge_entry *entry);
 

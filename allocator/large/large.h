@@ -33,7 +33,4 @@ size_t hak_huge_purge(uint64_t now, uint64_t delay, unsigned most);
 /* Bytes of such blocks that are kept now. Any thread, signal handlers too. */
 size_t hak_huge_cached(void);
 
-void hak_large_fork_prepare(void);
-void hak_large_fork_release(void);
-
 #endif

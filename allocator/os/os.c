@@ -59,15 +59,20 @@ static void *map(size_t size, int protection, int extra) {
 /* ---- ranges that the kernel would not take back ---------------------------------------------- */
 
 /* Unmapping in the middle of a mapping makes two of it, which fails where a process has as many as
- * it may (vm.max_map_count). Such ranges, emptied, are kept here until the kernel takes them. */
+ * it may (vm.max_map_count). Such ranges, emptied, are kept here until the kernel takes them.
+ * The allocator's only lock on the way of an allocation guards them; nobody takes it while there
+ * are none, and who would only offer them again does without where it is taken. */
+#define JOIN_MOST  64u /* ranges looked at for one that the new one continues */
+#define OFFER_MOST 64u /* ranges that one call offers again */
 struct leftover {
     struct leftover *next;
     char *address;
     size_t size;
 };
 static pthread_mutex_t leftover_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct leftover *leftovers, *unused_leftovers; /* under the lock */
-static _Atomic size_t leftover_bytes;                 /* written under the lock */
+/* A queue, and those of no use now; under the lock. */
+static struct leftover *leftovers, **leftovers_end = &leftovers, *unused_leftovers;
+static _Atomic size_t leftover_bytes; /* written under the lock */
 
 size_t hak_os_leftover(void) {
     return atomic_load_explicit(&leftover_bytes, memory_order_relaxed); /* relaxed: a hint */
@@ -87,7 +92,8 @@ static bool unmap(void *address, size_t size) {
 
 /* True if the range is now part of one that was there already. Under the lock. */
 static bool join(char *address, size_t size) {
-    for (struct leftover *l = leftovers; l; l = l->next) {
+    unsigned most = JOIN_MOST;
+    for (struct leftover *l = leftovers; l && most; l = l->next, most--) {
         if (l->address + l->size == address) {
             l->size += size;
             return true;
@@ -113,29 +119,39 @@ static void keep(char *address, size_t size) {
     hak_lock(&leftover_lock);
     if (l) {
         *l = (struct leftover){.next = leftovers, .address = address, .size = size};
+        if (!leftovers)
+            leftovers_end = &l->next;
         leftovers = l;
     }
     add_leftover_bytes(size);
     hak_unlock(&leftover_lock);
 }
 
-/* Offers the kernel up to `most` of them again; true if it took one. */
+/* Offers the kernel up to `most` of them again, those it refuses going to the end; true if it took
+ * one. */
 static bool unmap_leftovers(unsigned most) {
-    if (HAK_LIKELY(!hak_os_leftover()))
+    if (HAK_LIKELY(!hak_os_leftover()) || !hak_try_lock(&leftover_lock))
         return false;
     bool some = false;
-    hak_lock(&leftover_lock);
-    for (struct leftover **link = &leftovers; *link && most; most--) {
-        struct leftover *l = *link;
+    struct leftover *refused = NULL, **refused_end = &refused;
+    for (struct leftover *l; (l = leftovers) && most; most--) {
+        leftovers = l->next;
         if (!unmap(l->address, l->size)) {
-            link = &l->next;
+            *refused_end = l;
+            refused_end = &l->next;
             continue;
         }
         some = true;
         add_leftover_bytes(-l->size);
-        *link = l->next;
         l->next = unused_leftovers;
         unused_leftovers = l;
+    }
+    *refused_end = NULL;
+    if (!leftovers)
+        leftovers_end = &leftovers;
+    if (refused) {
+        *leftovers_end = refused;
+        leftovers_end = refused_end;
     }
     hak_unlock(&leftover_lock);
     return some;
@@ -169,7 +185,7 @@ static void give_back(void *address, size_t size, int protection) {
 
 static void *map_aligned(size_t size, size_t alignment, int protection, int extra) {
     void *p = map(size, protection, extra);
-    if (HAK_UNLIKELY(!p) && unmap_leftovers(UINT32_MAX))
+    if (HAK_UNLIKELY(!p) && unmap_leftovers(OFFER_MOST))
         p = map(size, protection, extra);
     if (!p || !((uintptr_t)p & (alignment - 1)))
         return p;
@@ -335,48 +351,61 @@ bool hak_os_purge(void *address, size_t size) {
 
 /* ---- the allocator's own memory -------------------------------------------------------------- */
 
-static pthread_mutex_t meta_lock = PTHREAD_MUTEX_INITIALIZER;
-static char *meta_next, *meta_end;
-
-/* At the start of each piece: so anyone can find them all. */
+/* At the start of each piece: so anyone can find them all. The newest is the one that is cut. */
 struct meta_piece {
     struct meta_piece *previous;
-    size_t size; /* bytes */
+    size_t size;         /* bytes */
+    _Atomic size_t used; /* bytes from the start; what lies beyond was never touched */
 };
 static struct meta_piece *_Atomic meta_pieces;
 
 bool hak_os_is_meta(const void *address) {
-    /* acquire: pairs with the release in new_piece */
+    /* acquire: pairs with the release in add_piece */
     const struct meta_piece *piece = atomic_load_explicit(&meta_pieces, memory_order_acquire);
     while (piece && (uintptr_t)address - (uintptr_t)piece >= piece->size)
         piece = piece->previous;
     return piece != NULL;
 }
 
-/* Under the lock. */
-static char *new_piece(size_t size) {
-    struct meta_piece *piece = hak_os_map_sparse(size);
-    if (!piece)
-        return NULL;
-    /* relaxed: under the lock; release: who finds the piece sees what it says */
-    piece->previous = atomic_load_explicit(&meta_pieces, memory_order_relaxed);
-    piece->size = size;
-    atomic_store_explicit(&meta_pieces, piece, memory_order_release);
-    meta_end = (char *)piece + size;
-    return (char *)(piece + 1);
+/* Cuts a part off a piece; NULL when it has no such room. */
+static void *cut(struct meta_piece *piece, size_t size, size_t alignment) {
+    /* relaxed, all three: what is cut off is known to nobody else, and reads as zeros */
+    size_t used = atomic_load_explicit(&piece->used, memory_order_relaxed), start;
+    do {
+        start = hak_round_up((uintptr_t)piece + used, alignment) - (uintptr_t)piece;
+        if (start > piece->size || piece->size - start < size)
+            return NULL;
+    } while (!atomic_compare_exchange_weak_explicit(&piece->used, &used, start + size,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return (char *)piece + start;
+}
+
+/* Makes a piece known: to whoever cuts, and to hak_os_is_meta. */
+static void add_piece(struct meta_piece *piece) {
+    /* relaxed: the address is only stored; release: who finds the piece sees what it says */
+    struct meta_piece *newest = atomic_load_explicit(&meta_pieces, memory_order_relaxed);
+    do
+        piece->previous = newest;
+    while (!atomic_compare_exchange_weak_explicit(&meta_pieces, &newest, piece,
+                                                  memory_order_release, memory_order_relaxed));
 }
 
 void *hak_os_meta(size_t size, size_t alignment) {
-    hak_lock(&meta_lock);
-    char *p = (char *)hak_round_up((uintptr_t)meta_next, alignment);
-    if (!meta_next || p > meta_end || (size_t)(meta_end - p) < size) {
-        p = new_piece(hak_round_up(size + sizeof(struct meta_piece) + HAK_SLAB_SIZE, META_PIECE));
-        p = p ? (char *)hak_round_up((uintptr_t)p, alignment) : NULL;
-    }
-    if (p)
-        meta_next = p + size;
-    hak_unlock(&meta_lock);
-    return p;
+    /* acquire: pairs with the release in add_piece */
+    struct meta_piece *piece = atomic_load_explicit(&meta_pieces, memory_order_acquire);
+    void *part = piece ? cut(piece, size, alignment) : NULL;
+    if (part)
+        return part;
+    size_t bytes = hak_round_up(size + sizeof *piece + HAK_SLAB_SIZE, META_PIECE);
+    piece = hak_os_map_sparse(bytes);
+    if (!piece)
+        return NULL;
+    piece->size = bytes;
+    /* relaxed: released with the piece */
+    atomic_store_explicit(&piece->used, sizeof *piece, memory_order_relaxed);
+    part = cut(piece, size, alignment); /* before others may: so that this ends */
+    add_piece(piece);
+    return part;
 }
 
 uint64_t hak_os_now_ms(void) {
@@ -387,9 +416,7 @@ uint64_t hak_os_now_ms(void) {
 
 void hak_os_fork_prepare(void) {
     hak_lock(&leftover_lock);
-    hak_lock(&meta_lock);
 }
 void hak_os_fork_release(void) {
-    hak_unlock(&meta_lock);
     hak_unlock(&leftover_lock);
 }

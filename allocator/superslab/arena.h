@@ -5,10 +5,10 @@
 #include "superslab/superslab.h"
 
 /* The next SuperSlab's region: HAK_SUPERSLAB_SIZE bytes, aligned so, zeroed; NULL with errno
- * ENOMEM. The caller holds the pool's lock. */
+ * ENOMEM. Any thread; no lock. */
 char *hak_arena_region(void);
 
-/* Gives back what is reserved and not handed out; returns its bytes. The caller holds the lock. */
+/* Gives back what is reserved and not handed out; returns its bytes. Any thread. */
 size_t hak_arena_release(void);
 
 #endif

@@ -28,10 +28,14 @@ struct hak_hints {
 };
 
 /* Gives the sets room for the chunk in which `id` lies: zeroed, and the table's for ever. Before
- * the first of its SuperSlabs is known to anyone. release: with the acquire of hak_hint_find. */
+ * the first of its SuperSlabs is known to anyone. Where another thread was faster its chunk stays.
+ * release: with the acquire of hak_hint_find; acquire on failure: the chunk of the other thread is
+ * seen by whoever the caller tells the number. */
 static inline void hak_hint_add_chunk(struct hak_hints *hints, uint32_t id,
                                       struct hak_hint_chunk *chunk) {
-    atomic_store_explicit(&hints->chunks[id / HAK_HINT_CHUNK], chunk, memory_order_release);
+    struct hak_hint_chunk *none = NULL;
+    atomic_compare_exchange_strong_explicit(&hints->chunks[id / HAK_HINT_CHUNK], &none, chunk,
+                                            memory_order_release, memory_order_acquire);
 }
 
 /* relaxed: who has the number of a SuperSlab read it with acquire after the chunk was there. */

@@ -91,8 +91,8 @@ struct hak_slab_run {
 };
 
 /* Takes `count` (1 to 31) neighbouring free slabs. `hint`, a SuperSlab or NULL, is tried first and
- * set to the one that served; `zeroed` tells whether they need clearing. Lock-free but for a new
- * SuperSlab, for which `grow` asks. */
+ * set to the one that served; `zeroed` tells whether they need clearing. `grow` asks for a new
+ * SuperSlab where no other has room. Lock-free. */
 struct hak_slab_run hak_pool_take(unsigned count, struct hak_superslab **hint, bool grow);
 
 /* Gives back slabs that were taken, whole or in part. Their metadata must say HAK_OWNER_NONE. */
@@ -107,8 +107,9 @@ bool hak_pool_extend(char *base, unsigned count, unsigned wanted);
  * came home since. A member is a SuperSlab that may have one. */
 enum hak_offer { HAK_OFFER_RETURNED, HAK_OFFER_CAME_HOME };
 void hak_pool_offer(TinySlabMeta *slab, enum hak_offer list);
-/* A slab of the class that was offered and has no owner; NULL if none is found. Ends the offer. The
- * caller has still to claim it, and calls again if that fails. Any thread. */
+/* A slab of the class that was offered and has no owner; NULL if none is found in a bounded search.
+ * Ends the offer. The caller has still to claim it, and may call again if that fails. Any thread.
+ */
 TinySlabMeta *hak_pool_look_for_offer(unsigned class_index, enum hak_offer list);
 
 /* Gives the pages of slabs that have been free for `delay` ms back to the system; looks at no
@@ -136,8 +137,6 @@ struct hak_superslab *hak_pool_superslab(uint32_t id);
 /* For tests, while no thread takes or gives: whether a SuperSlab's free slabs can be found. */
 bool hak_pool_is_filed(uint32_t id);
 
-void hak_pool_fork_prepare(void);
-void hak_pool_fork_release(void);
 /* In the child: the other threads' holds are gone with them. */
 void hak_pool_fork_child(void);
 
