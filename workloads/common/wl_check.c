@@ -36,9 +36,8 @@ _Noreturn static void report(const unsigned char *bytes, size_t size, size_t at,
             (const void *)bytes, size, at + i, bytes[at + i], wanted[i]);
 }
 
-void wl_pattern_verify(const void *block, size_t size, uint32_t serial) {
-    const unsigned char *bytes = block;
-    uint64_t word = first_word(block, size, serial);
+/* The first `size` bytes of the pattern that begins with `word`. */
+static void verify(const unsigned char *bytes, size_t size, uint64_t word) {
     size_t at = 0;
     for (; size - at >= sizeof word; at += sizeof word, word += step) {
         uint64_t found;
@@ -48,4 +47,15 @@ void wl_pattern_verify(const void *block, size_t size, uint32_t serial) {
     }
     if (memcmp(bytes + at, &word, size - at) != 0)
         report(bytes, size, at, word);
+}
+
+void wl_pattern_verify(const void *block, size_t size, uint32_t serial) {
+    verify(block, size, first_word(block, size, serial));
+}
+
+void wl_pattern_verify_moved(const void *block, size_t size, const void *was, size_t was_size,
+                             uint32_t serial) {
+    const size_t both = size < was_size ? size : was_size;
+    if (both > 0)
+        verify(block, both, first_word(was, was_size, serial));
 }

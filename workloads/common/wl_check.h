@@ -16,4 +16,9 @@ void wl_pattern_fill(void *block, size_t size, uint32_t serial);
  * the block, its size, the offset, and the byte found and expected. */
 void wl_pattern_verify(const void *block, size_t size, uint32_t serial);
 
+/* The same after realloc gave `block` of `size` bytes for the block that was at `was`, with the
+ * pattern of `was_size` bytes: what both have room for must have come along. */
+void wl_pattern_verify_moved(const void *block, size_t size, const void *was, size_t was_size,
+                             uint32_t serial);
+
 #endif

@@ -99,7 +99,7 @@ static inline void wl_run_loop(wl_loop *plain, wl_loop *timed, void *state, uint
         sampler->left -= iterations;
 }
 
-enum { WL_PHASES_MOST = 4 };
+enum { WL_PHASES_MOST = 5 };
 
 typedef struct {
     const char *name;
@@ -117,6 +117,14 @@ typedef struct {
     int decimals; /* 0: a whole number, exact up to 2^53 */
 } wl_figure;
 
+/* Memory at a moment of the run; in the JSON object they stand under "memory". */
+typedef struct {
+    uint64_t operations; /* so far */
+    double seconds;      /* since the run's begin */
+    uint64_t live_bytes; /* asked for and not freed */
+    uint64_t rss_bytes;
+} wl_memory_point;
+
 /* What a driver found out; wl_report does the rest. */
 typedef struct {
     const wl_arg_table *args; /* the targets hold the values that the run used */
@@ -127,10 +135,12 @@ typedef struct {
     bool has_checksum;
     uint64_t checksum;
     uint64_t blocks_checked;
-    const wl_latency *latency; /* of all threads together; NULL without --latency */
-    const char *note;          /* a line for the table; NULL: none */
-    const wl_figure *figures;  /* `figure_count` of the driver's own */
-    unsigned figure_count;     /* 0: the JSON object has no "figures" */
+    const wl_latency *latency;     /* of all threads together; NULL without --latency */
+    const char *note;              /* a line for the table; NULL: none */
+    const wl_figure *figures;      /* `figure_count` of the driver's own */
+    unsigned figure_count;         /* 0: the JSON object has no "figures" */
+    const wl_memory_point *memory; /* its course, `memory_count` moments */
+    unsigned memory_count;         /* 0: the JSON object has no "memory" */
 } wl_result;
 
 /* First call of every main(): name, clock, files, crashes. */

@@ -80,6 +80,19 @@ static void add_figures(const wl_result *result, wl_text *text) {
     wl_text_add(text, "},\n");
 }
 
+static void add_course(const wl_result *result, wl_text *text) {
+    wl_text_add(text, "  \"memory\": [");
+    for (unsigned i = 0; i < result->memory_count; i++) {
+        const wl_memory_point *point = &result->memory[i];
+        wl_text_add(text,
+                    "%s\n    {\"operations\": %" PRIu64
+                    ", \"seconds\": %.9f, \"live_bytes\": %" PRIu64 ", \"rss_bytes\": %" PRIu64 "}",
+                    i == 0 ? "" : ",", point->operations, point->seconds, point->live_bytes,
+                    point->rss_bytes);
+    }
+    wl_text_add(text, "],\n");
+}
+
 /* A kind of call that was never sampled has no times: null, not 0. */
 static void add_times(const char *name, const wl_times *times, wl_text *text) {
     wl_text_add(text, "    \"%s\": {\"samples\": %" PRIu64, name, times->samples);
@@ -140,6 +153,8 @@ void wl_write_json(const wl_summary *summary, wl_text *text) {
     add_phases(result, text);
     if (result->figure_count > 0)
         add_figures(result, text);
+    if (result->memory_count > 0)
+        add_course(result, text);
     if (result->latency == NULL) {
         wl_text_add(text, "  \"latency\": null,\n");
     } else {

@@ -84,6 +84,21 @@ static void add_latency(const wl_summary *summary, wl_text *text) {
     add_times("free", &summary->free_times, text);
 }
 
+/* At most so many lines; the JSON object has all. */
+enum { COURSE_LINES = 8 };
+
+static void add_course(const wl_result *result, wl_text *text) {
+    const unsigned count = result->memory_count;
+    wl_text_add(text, "\n%-10s %17s %12s %12s %12s\n", "memory", "operations", "time s", "live MiB",
+                "resident MiB");
+    const unsigned lines = count < COURSE_LINES ? count : COURSE_LINES;
+    for (unsigned i = 1; i <= lines; i++) {
+        const wl_memory_point *point = &result->memory[(size_t)count * i / lines - 1];
+        wl_text_add(text, "%-10s %17" PRIu64 " %12.4f %12.2f %12.2f\n", "", point->operations,
+                    point->seconds, mebibytes(point->live_bytes), mebibytes(point->rss_bytes));
+    }
+}
+
 void wl_write_table(const wl_summary *summary, wl_text *text) {
     const wl_result *result = summary->result;
     wl_text_add(text, "workload     %s, %s build by %s, on %u processor%s\n", wl_program(),
@@ -115,6 +130,8 @@ void wl_write_table(const wl_summary *summary, wl_text *text) {
     if (result->note != NULL)
         wl_text_add(text, "note         %s\n", result->note);
     add_phases(summary, text);
+    if (result->memory_count > 0)
+        add_course(result, text);
     if (result->latency != NULL)
         add_latency(summary, text);
 }
