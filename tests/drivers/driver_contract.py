@@ -23,7 +23,7 @@ TOP = {
 }
 # The figures that a workload alone reports; it has the member "figures" if there are any.
 _LINES = ["line_bytes", "fill_lines", "fill_shared_objects", "churn_lines", "churn_shared_objects",
-          "churn_samples", "churn_shared_samples"]
+          "churn_samples", "churn_shared_percent"]
 FIGURES: Dict[str, List[str]] = {
     "cache_thrash": _LINES,
     "cache_scratch": _LINES,

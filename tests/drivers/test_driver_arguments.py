@@ -39,6 +39,11 @@ FORMS: List[Tuple[str, List[str], Dict[str, Any]]] = [
     ("xmalloc", ["--threads", "5", "--operations", "1000"], {"allocators": 3, "releasers": 2}),
     ("xmalloc", ["--allocators", "1", "--releasers", "3", "--operations", "5000", "--size", "64", "--batch", "7"],
      {"allocators": 1, "releasers": 3, "size": "64", "batch": 7}),
+    ("cache_thrash", ["3", "500", "1", "200"], {"threads": 3, "operations": 500, "size": 1, "repetitions": 200}),
+    ("cache_thrash", ["--operations", "1"], {"size": 8, "repetitions": 1000}),
+    ("cache_thrash", ["--seconds", "0.02", "--size=65536", "--repetitions=1"], {"seconds": 0.02, "size": 65536}),
+    ("cache_scratch", ["40", "20", "8", "100"], {"threads": 40, "operations": 20, "size": 8, "repetitions": 100}),
+    ("cache_scratch", ["--threads", "1", "--seconds", "0.02"], {"threads": 1, "size": 8, "repetitions": 1000}),
     ("xmalloc", ["--allocators", "3", "--operations", "1"], {"allocators": 3, "releasers": 1}),
     ("xmalloc", ["--releasers", "2", "--operations", "50", "--size", "1"], {"allocators": 1, "releasers": 2}),
 ]
@@ -67,6 +72,8 @@ for _workload, _options in (
     ("larson", ["threads", "operations", "min", "max", "chunks", "rounds"]),
     ("bench_random_mixed", ["threads", "operations", "size", "slots"]),
     ("xmalloc", ["threads", "allocators", "releasers", "operations", "size", "batch"]),
+    ("cache_thrash", ["threads", "operations", "size", "repetitions"]),
+    ("cache_scratch", ["threads", "operations", "size", "repetitions"]),
 ):
     for _option in _options:
         for _number in NUMBERS:
@@ -88,7 +95,7 @@ for _workload, _options in (
         (_workload, ["1", "2"], "positional"),
         (_workload, ["1"] * 100, "positional"),
     ]
-for _workload in ("larson", "xmalloc"):
+for _workload in ("larson", "xmalloc", "cache_thrash", "cache_scratch"):
     for _seconds in ["0", "-1", "0.0001", "nan", "inf", "1e3", "86401", "0x1", "", ".", "1..2", "1,5", "1s"]:
         BAD.append((_workload, [f"--seconds={_seconds}"], "--seconds"))
     BAD.append((_workload, ["--seconds", "1", "--operations", "10"], "--seconds.*--operations"))
@@ -115,6 +122,14 @@ BAD += [
     ("bench_random_mixed", ["--sizes", "no such file"], "--sizes.*no such file"),
     ("bench_random_mixed", ["--sizes", "/"], "--sizes"),
     ("bench_random_mixed", ["--slots", "100000000", "--size", "1073741824"], "--slots.*--size.*GiB"),
+    ("cache_thrash", ["2", "100", "8"], "takes 4 positional arguments or none, not 3"),
+    ("cache_thrash", ["2", "100", "65537", "1"], r"SIZE.*1 to 65536"),
+    ("cache_thrash", ["2", "100", "8", "0"], r"REPETITIONS.*1 to 1000000000"),
+    ("cache_thrash", ["2", "100", "8", "1000000001"], "REPETITIONS"),
+    ("cache_scratch", ["0", "100", "8", "1"], "THREADS.*1 to 4096"),
+    ("cache_scratch", ["2", "0", "8", "1"], "OPERATIONS"),
+    ("cache_scratch", ["2", "100", "8", "1", "--seconds", "1"], "--seconds.*--operations"),
+    ("cache_scratch", ["2", "100", "8", "1", "--size", "8"], "--size.*twice"),
     ("xmalloc", ["4"], "positional.*'4'"),
     ("xmalloc", ["--threads", "2", "--allocators", "1"], "--threads.*--allocators"),
     ("xmalloc", ["--threads", "2", "--releasers", "1"], "--threads.*--releasers"),

@@ -22,6 +22,10 @@ RUNS: List[Tuple[str, List[str]]] = [
     ("xmalloc", ["--threads", "5", "--operations", "20000", "--check", "--latency"]),
     ("xmalloc", ["--threads", "4", "--seconds", "0.2"]),
     ("xmalloc", ["--threads", "3", "--operations", "20000", "--none"]),
+    ("cache_thrash", ["3", "2000", "8", "10", "--check", "--latency"]),
+    ("cache_thrash", ["--threads", "4", "--seconds", "0.1", "--none"]),
+    ("cache_scratch", ["3", "2000", "8", "10"]),
+    ("cache_scratch", ["--threads", "4", "--seconds", "0.1", "--size", "5000", "--check"]),
 ]
 
 

@@ -271,6 +271,8 @@ static int report(const sharing *test, const wl_arg_table *args) {
         }
     }
     const sharing_found found = find_sharing(test);
+    const double percent =
+        found.samples > 0 ? 100.0 * (double)found.shared / (double)found.samples : 0.0;
     const wl_figure figures[] = {
         {"line_bytes", (double)test->line, 0},
         {"fill_lines", (double)found.filled.lines, 0},
@@ -278,15 +280,15 @@ static int report(const sharing *test, const wl_arg_table *args) {
         {"churn_lines", (double)found.ended.lines, 0},
         {"churn_shared_objects", (double)found.ended.shared_objects, 0},
         {"churn_samples", (double)found.samples, 0},
-        {"churn_shared_samples", (double)found.shared, 0},
+        {"churn_shared_percent", percent, 2},
     };
     char note[240];
     snprintf(note, sizeof note,
              "of %" PRIu64 " objects %" PRIu64 " shared a cache line of %zu bytes with another "
              "thread's at the end of fill,\n             %" PRIu64
-             " at the end of churn, and in churn %" PRIu64 " of %" PRIu64 " samples did",
+             " at the end of churn; in churn %.1f%% of %" PRIu64 " samples did",
              options->threads, found.filled.shared_objects, test->line, found.ended.shared_objects,
-             found.shared, found.samples);
+             percent, found.samples);
     wl_result result = {
         .args = args,
         .common = &options->common,
