@@ -15,10 +15,10 @@ import functools
 import math
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from runner.allocators import NONE, RODS, SUBJECT
+from runner.allocators import FLOOR, NONE, RODS, SUBJECT
 from runner.records import Cell, Measurement, RunHeader, Sample
 
 CONFIDENCE = 0.95
@@ -107,6 +107,8 @@ class Analysis:
     undisturbed_means: dict[str, Mean]  # by workload ("" for all): best sample to best sample
     memory_means: dict[str, Mean]  # by workload ("" for all), to the leanest baseline
     memory_by_baseline: dict[tuple[str, str], Ratio]  # by cell and baseline: peak memory
+    # Where the floor or none was measured: by cell and allocator, and by round, seconds an operation.
+    seconds_by_round: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)
 
     def cells_of(self, workload: str) -> list[Cell]:
         """Return the cells of one workload, in the order of the matrix."""
@@ -244,7 +246,20 @@ def analyse(header: RunHeader, samples: Sequence[Sample]) -> Analysis:
     return Analysis(
         header, subject, baselines, results, ratios, best, memory, speed_means, undisturbed,
         memory_means, footprints,
+        _seconds_by_round(grouped, cells) if FLOOR in names or NONE in names else {},
     )
+
+
+def _seconds_by_round(
+    grouped: dict[tuple[str, str], list[Sample]], cells: dict[str, Cell]
+) -> dict[tuple[str, str], dict[int, float]]:
+    return {
+        key: {
+            s.round: 1 / speed for s in group if s.measured is not None
+            for speed in [_speed(s.measured, cells[key[0]].is_program)] if speed > 0
+        }
+        for key, group in grouped.items()
+    }
 
 
 def _subject(header: RunHeader) -> str:
@@ -396,6 +411,14 @@ def _mean_of_ratios(ratios: Sequence[Ratio], logarithms: Sequence[Sequence[float
     return Mean(
         geometric_mean([ratio.median for ratio in ratios]), interval_of(replicates), len(ratios)
     )
+
+
+def mean_of(ratios: Sequence[Ratio]) -> Optional[Mean]:
+    """Return the geometric mean of ratios of different cells with its interval; None where there is none,
+    or where one could as well be 0 or less, which has no logarithm."""
+    if not ratios or any(ratio.median <= 0 or min(ratio.replicates) <= 0 for ratio in ratios):
+        return None
+    return _mean_of_ratios(ratios, [[math.log(value) for value in ratio.replicates] for ratio in ratios])
 
 
 def remarks(analysis: Analysis) -> list[str]:

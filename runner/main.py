@@ -41,7 +41,7 @@ from runner.results_file import ResultsWriter, Run, read_run
 from runner.schedule import in_words
 from runner.session import Session
 from runner.summary import headline, summary_path, write_summary
-from runner.table import make_blocks, print_blocks
+from runner.table import floor_remarks, make_blocks, print_blocks
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -250,7 +250,7 @@ def _present(
     analysis = analyse(run.header, run.samples)
     if any(result.attempts for result in analysis.results.values()):
         print_blocks(make_blocks(analysis))
-    for line in remarks(analysis):
+    for line in [*remarks(analysis), *floor_remarks(analysis)]:
         print(line)
     stopped = end.status != "complete"
     if stopped:

@@ -11,7 +11,7 @@ from runner.estimate import FEW_SAMPLES, Analysis, remarks
 from runner.markdown_text import escape, section
 from runner.records import Machine, RunHeader
 from runner.schedule import in_words
-from runner.table import MEBIBYTE, make_blocks, mean_text
+from runner.table import MEBIBYTE, floor_remarks, make_blocks, mean_text
 
 
 def headline(analysis: Analysis) -> str:
@@ -64,7 +64,7 @@ def write_summary(
         lines += ["This run was not finished.", ""]
     for block in make_blocks(analysis):
         lines += section(block)
-    notes = remarks(analysis)
+    notes = [*remarks(analysis), *floor_remarks(analysis)]
     if notes:
         lines += ["## Notes", "", *(f"- {escape(note)}" for note in notes), ""]
     if pictures:

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional, TextIO
 
+from runner.allocators import RODS
 from runner.estimate import Analysis, Estimate, Interval, Mean, Ratio, Result
+from runner.floor_distance import FloorCell, floor_cells, mean_distance, undefined_sentence
 from runner.matrix import axis_names
 from runner.records import Cell
+from runner.standing import Behind, behind, memory_mean
 
 MEBIBYTE = 1 << 20
 
@@ -35,14 +38,24 @@ def make_blocks(analysis: Analysis) -> list[Block]:
         blocks.append(_cpu_block(analysis))
         blocks.append(_program_memory_block(analysis))
     if analysis.baselines:
-        blocks.append(_means_block(analysis))
+        blocks += [_means_block(analysis), _memory_means_block(analysis), *_behind_blocks(analysis)]
+    distances = floor_cells(analysis)
+    if any(cell.reason is None for cell in distances):
+        blocks.append(_floor_block(analysis, distances))
     return blocks
+
+
+def floor_remarks(analysis: Analysis) -> list[str]:
+    """Return which cells have no distance to the floor, in words; nothing where the floor was not
+    measured."""
+    sentence = undefined_sentence(floor_cells(analysis))
+    return [] if sentence is None else [sentence]
 
 
 def cell_label(analysis: Analysis, cell: Cell) -> str:
     """Return the values that tell a cell from others of its workload, * if oversubscribed."""
     names = axis_names(analysis.header.matrix, analysis.cells_of(cell.workload))
-    values = [f"{cell.parameters[name]}" for name in names if name in cell.parameters]
+    values = [f"{cell.parameters.get(name, '-')}" for name in names]
     return " ".join(values) + ("*" if analysis.oversubscribed(cell) else "")
 
 
@@ -150,6 +163,67 @@ def _means_block(analysis: Analysis) -> Block:
         "1: faster, or more memory)",
         headings, rows,
     )
+
+
+def _memory_means_block(analysis: Analysis) -> Block:
+    headings = ["workload", *(f"/ {name}" for name in analysis.baselines), "/ smallest baseline"]
+    rows = [
+        [workload or "all", *(
+            mean_text(memory_mean(analysis, workload, name)) for name in [*analysis.baselines, ""]
+        )]
+        for workload in [*analysis.header.workloads, ""]
+    ]
+    return Block(
+        f"{analysis.subject}: geometric means of its peak memory relative to the baselines' over all cells "
+        "(below 1: less memory)",
+        headings, rows,
+    )
+
+
+def _behind_blocks(analysis: Analysis) -> list[Block]:
+    """The cells in which the subject is surely behind, the worst first; no table where there is none."""
+    speed, memory = behind(analysis)
+    cells = len(analysis.header.cells)
+    blocks: list[Block] = []
+    if speed:
+        blocks.append(Block(
+            f"{analysis.subject} is slower than the best baseline in {len(speed)} of {cells} cells (the "
+            "whole interval below 1)",
+            ["cell", f"{analysis.subject} / best baseline"], _behind_rows(analysis, speed),
+        ))
+    if memory:
+        blocks.append(Block(
+            f"{analysis.subject} needs more memory than the smallest baseline in {len(memory)} of {cells} "
+            "cells (the whole interval above 1)",
+            ["cell", f"{analysis.subject} / smallest baseline"], _behind_rows(analysis, memory),
+        ))
+    return blocks
+
+
+def _behind_rows(analysis: Analysis, found: Sequence[Behind]) -> list[list[str]]:
+    return [
+        [each.cell.id + ("*" if analysis.oversubscribed(each.cell) else ""), _ratio_text(each.ratio)]
+        for each in found
+    ]
+
+
+def _floor_block(analysis: Analysis, cells: Sequence[FloorCell]) -> Block:
+    names = [name for name in analysis.allocators if name not in RODS]
+    rows: list[list[str]] = []
+    for each in cells:
+        row = [each.cell.id + ("*" if analysis.oversubscribed(each.cell) else "")]
+        row += ["-" if value is None else f"{value * 1e9:.2f}" for value in (each.none, each.floor)]
+        rows.append(row + [_distance_text(each.distances.get(name)) for name in names])
+    rows.append(["geometric mean", "", "", *(mean_text(mean_distance(cells, name)) for name in names)])
+    return Block(
+        "distance to the floor: time per operation beyond none, relative to floor's (1: as cheap as can "
+        "be), with 95% interval; none and floor in ns an operation",
+        ["cell", "none", "floor beyond none", *names], rows,
+    )
+
+
+def _distance_text(ratio: Optional[Ratio]) -> str:
+    return "-" if ratio is None else f"{ratio.median:.2f} {_range(ratio.interval)}"
 
 
 def _state(result: Result) -> Optional[str]:

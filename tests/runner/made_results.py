@@ -29,7 +29,8 @@ UNITS = {"redis": "commands", "sqlite": "statements", "gcc": "functions", "pytho
 SUBJECTS = ("hakmem", "new")
 COMMITS = {"base": "1" * 40, "new": "2" * 40, "new2": "3" * 40}
 _START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
-_SPEEDS = {"mimalloc": 0.95, "jemalloc": 0.9, "tcmalloc": 0.85, "tbbmalloc": 0.8, "system": 0.6}
+_SPEEDS = {"mimalloc": 0.95, "jemalloc": 0.9, "tcmalloc": 0.85, "tbbmalloc": 0.8, "system": 0.6,
+           "floor": 1.25, "none": 2.0}
 
 
 def make_run(
