@@ -203,3 +203,41 @@ void wl_args_exclude(const wl_arg_table *table, const char *one, const char *oth
     if (wl_args_given(table, one) && wl_args_given(table, other))
         wl_fail(WL_EXIT_USAGE, "--%s and --%s exclude each other; give one of them", one, other);
 }
+
+void wl_args_default_sizes(const wl_arg_table *table, uint64_t *min, uint64_t *max,
+                           uint64_t default_max) {
+    const uint64_t default_min = 8;
+    const bool has_min = wl_args_given(table, "min"), has_max = wl_args_given(table, "max");
+    if (!has_max)
+        *max = has_min && *min > default_max ? *min : default_max;
+    if (!has_min)
+        *min = *max < default_min ? *max : default_min;
+}
+
+void wl_args_refuse_reversed(uint64_t min, uint64_t max) {
+    if (min > max)
+        wl_fail(WL_EXIT_USAGE,
+                "--min %" PRIu64 " exceeds --max %" PRIu64 "; take a --min of at most that", min,
+                max);
+}
+
+void wl_args_bound_run(const wl_arg_table *table, const char *rounds_name, uint64_t calls,
+                       uint64_t *rounds, uint64_t *operations, double *seconds) {
+    wl_args_exclude(table, "seconds", "operations");
+    wl_args_exclude(table, "seconds", rounds_name);
+    wl_args_exclude(table, "operations", rounds_name);
+    if (wl_args_given(table, "operations")) {
+        *rounds = (*operations + calls - 1) / calls;
+        wl_args_find(table, rounds_name)->derived = true;
+    } else if (wl_args_given(table, rounds_name)) {
+        *operations = calls * *rounds;
+        wl_args_find(table, "operations")->derived = true;
+    } else {
+        *rounds = UINT64_MAX;
+        wl_args_find(table, "operations")->unused = true;
+        wl_args_find(table, rounds_name)->unused = true;
+        return;
+    }
+    *seconds = 0;
+    wl_args_find(table, "seconds")->unused = true;
+}

@@ -26,6 +26,13 @@ typedef struct {
     bool derived; /* set by a driver: follows from another; not in the table's command line */
 } wl_arg;
 
+/* A row of the table for a whole number. */
+#define WL_NUMBER_ARG(name_, value_, target_, min_, max_, help_)                                   \
+    {                                                                                              \
+        .name = (name_), .value = (value_), .help = (help_), .kind = WL_ARG_NUMBER,                \
+        .target = (target_), .min = (min_), .max = (max_)                                          \
+    }
+
 /* A positional form: option names in order, NULL at the end. */
 typedef struct {
     const char *const *names;
@@ -57,6 +64,24 @@ bool wl_args_given(const wl_arg_table *table, const char *name);
 
 /* Ends the program with exit status 2 if both arguments were given. */
 void wl_args_exclude(const wl_arg_table *table, const char *one, const char *other);
+
+/* Fills in what was not given of --min and --max: `default_max`, or the least where that is more,
+ * and 8, or the greatest where that is less. */
+void wl_args_default_sizes(const wl_arg_table *table, uint64_t *min, uint64_t *max,
+                           uint64_t default_max);
+
+/* Ends the program with exit status 2 where the least of sizes exceeds the greatest. */
+void wl_args_refuse_reversed(uint64_t min, uint64_t max);
+
+/*
+ * For a driver that works in rounds of `calls` calls of each thread: its run is bounded by
+ * --seconds, by --operations (calls of each thread, rounded up to whole rounds), or by the number
+ * of rounds, an option named `rounds_name`. Two of them exclude each other. Sets `*rounds`
+ * (UINT64_MAX where time ends the run), `*operations` and `*seconds` (0 where it does not), and
+ * marks the options that had no part in this run or follow from another.
+ */
+void wl_args_bound_run(const wl_arg_table *table, const char *rounds_name, uint64_t calls,
+                       uint64_t *rounds, uint64_t *operations, double *seconds);
 
 /* Reads digits alone. False if `text` is anything else, or more than 2^64-1. */
 bool wl_parse_number(const char *text, uint64_t *number);

@@ -329,13 +329,8 @@ static int report(const larson *test, const wl_arg_table *args) {
  * ------------------------------------------------------------------------------------ */
 
 static void settle_options(larson_options *options, wl_arg_table *args) {
-    const uint64_t default_min = 8, default_max = 1000;
-    bool has_min = wl_args_given(args, "min"), has_max = wl_args_given(args, "max");
     wl_args_exclude(args, "seconds", "operations");
-    if (!has_max)
-        options->max = has_min && options->min > default_max ? options->min : default_max;
-    if (!has_min)
-        options->min = options->max < default_min ? options->max : default_min;
+    wl_args_default_sizes(args, &options->min, &options->max, 1000);
     if (options->min > options->max) {
         uint64_t larger = options->min;
         wl_note("MIN %" PRIu64 " exceeds MAX %" PRIu64 "; the two are swapped, sizes are %" PRIu64
