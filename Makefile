@@ -90,12 +90,15 @@ TOOL_OBJ   := $(call obj,$(TOOL_SRC))
 
 WORKLOADS  := larson bench_random_mixed xmalloc
 WORKLOADS  += cache_thrash cache_scratch
+WORKLOADS  += mstress thread_churn
 # The folder of a driver's sources, or several: its own and one that it shares with others.
 folder_larson             := larson
 folder_bench_random_mixed := random_mixed
 folder_xmalloc            := xmalloc
 folder_cache_thrash       := cache_thrash false_sharing
 folder_cache_scratch      := cache_scratch false_sharing
+folder_mstress            := mstress
+folder_thread_churn       := thread_churn
 driver_obj = $(call obj,$(sort $(foreach f,$(folder_$(1)),$(wildcard workloads/$(f)/*.c))))
 
 # ---- the other allocators: library, and the Debian package that brings it -------------------

@@ -13,7 +13,8 @@ usage: ./build.sh [release|asan|tsan|guard] TARGET... [NAME=VALUE...]
 A TARGET is
   WORKLOAD_ALLOCATOR    a driver: WORKLOAD is one of
                             larson, bench_random_mixed, xmalloc,
-                            cache_thrash, cache_scratch;
+                            cache_thrash, cache_scratch,
+                            mstress, thread_churn;
                         ALLOCATOR hakmem, mimalloc, jemalloc, tcmalloc, tbbmalloc, system, or floor (the
                         least that an allocator can cost: a measuring rod)
   libhakmem.so, libhakmem.a

@@ -10,6 +10,8 @@ has and what it is measured with where the matrix says nothing:
                       calibrated, since it has no bound in time
   xmalloc             the mix of sizes
   cache_thrash, cache_scratch   objects of 8 bytes, each written 1000 times
+  mstress             10,000 objects for each thread of a wave, of 8 to 1024 bytes, one in 100 larger
+  thread_churn        threads that allocate 100 blocks of 8 to 512 bytes
   redis, sqlite, gcc, python   real programs with a fixed amount of work; see programs.py
 """
 from __future__ import annotations
@@ -60,6 +62,11 @@ KEYS: dict[str, Key] = {
         Key("allocators", "integer", 1, 4096, "threads that only allocate"),
         Key("releasers", "integer", 1, 4096, "threads that only free"),
         Key("repetitions", "integer", 1, 10**9, "how often an object is written"),
+        Key("scale", "integer", 1, 10**8, "objects that a thread allocates in its wave"),
+        Key("keep", "integer", 0, 100, "per cent of the objects that a thread keeps until it ends"),
+        Key("exchange", "integer", 0, 100, "objects passed through a shared slot, per cent"),
+        Key("large", "integer", 0, 1000, "large objects among 1000"),
+        Key("blocks", "integer", 1, 10**8, "blocks that a short thread allocates"),
         Key("batch", "integer", 1, 65536, "blocks passed on at once"),
         Key("work", "integer", 1, 1000, "size of a program's work, per cent"),
     )
@@ -115,6 +122,23 @@ WORKLOADS: dict[str, Workload] = {
                 default=False,
             )
             for name in ("cache_thrash", "cache_scratch")
+        ),
+        Workload(
+            "mstress",
+            ("threads", "scale", "slots", "keep", "exchange", "min", "max", "large", "seconds", "operations",
+             "seed"),
+            {"scale": 10_000},
+            True,
+            ("--threads", "1", "--operations", "2000"),
+            default=False,
+        ),
+        Workload(
+            "thread_churn",
+            ("threads", "blocks", "min", "max", "seconds", "operations", "seed"),
+            {"blocks": 100},
+            True,
+            ("--threads", "1", "--operations", "2000"),
+            default=False,
         ),
         *(Workload(name, ("work", "seed"), {}, False, (), program=True, default=False) for name in PROGRAMS),
     )
@@ -334,10 +358,10 @@ def _cell(workload: Workload, given: dict[str, Value], default_work: int) -> Cel
     parameters = {**given, **{k: v for k, v in workload.defaults.items() if k not in given}}
     if "size" not in given and parameters.get("sizes", "") not in ("", "uniform", "pareto"):
         del parameters["size"]  # a histogram file has a largest size of its own
-    if workload.name == "larson" and int(parameters["min"]) > int(parameters["max"]):
+    if {"min", "max"} <= set(parameters) and int(parameters["min"]) > int(parameters["max"]):
         raise UsageError(
             f"--matrix: min={parameters['min']} exceeds max={parameters['max']} in a cell of "
-            "larson; give both so that min is at most max."
+            f"{workload.name}; give both so that min is at most max."
         )
     if parameters.get("size") == "mix" and workload.name != "xmalloc":
         raise UsageError(

@@ -12,6 +12,8 @@ PHASES: Dict[str, List[str]] = {
     "xmalloc": ["fill", "exchange", "drain"],
     "cache_thrash": ["fill", "churn", "drain"],
     "cache_scratch": ["fill", "churn", "drain"],
+    "mstress": ["fill", "wave", "between", "drain"],
+    "thread_churn": ["fill", "churn"],
 }
 PROVIDERS = {"hakmem", "mimalloc", "jemalloc", "tcmalloc", "tbbmalloc", "system", "floor", "sanitizer",
              "unknown"}
@@ -27,6 +29,9 @@ _LINES = ["line_bytes", "fill_lines", "fill_shared_objects", "churn_lines", "chu
 FIGURES: Dict[str, List[str]] = {
     "cache_thrash": _LINES,
     "cache_scratch": _LINES,
+    "mstress": ["waves", "threads_started", "wave_us", "objects_received"],
+    "thread_churn": ["threads_started", "thread_us_mean", "thread_us_p50", "thread_us_p99", "thread_us_max",
+                     "rss_tenth_bytes", "rss_end_bytes", "rss_growth_bytes_per_thread"],
 }
 PHASE = {"name", "operations", "wall_seconds", "cpu_seconds", "ops_per_second", "rss_bytes", "minor_faults"}
 OPTIONS: Dict[str, List[str]] = {
@@ -35,6 +40,8 @@ OPTIONS: Dict[str, List[str]] = {
     "xmalloc": ["allocators", "releasers", "seed", "size", "batch"],
     "cache_thrash": ["threads", "seed", "size", "repetitions"],
     "cache_scratch": ["threads", "seed", "size", "repetitions"],
+    "mstress": ["threads", "seed", "scale", "slots", "keep", "exchange", "min", "max", "large", "large-max"],
+    "thread_churn": ["threads", "seed", "blocks", "min", "max"],
 }
 
 
@@ -120,7 +127,8 @@ def check(result: Dict[str, Any]) -> None:
     figures = FIGURES.get(result["workload"], [])
     assert set(result) == TOP | ({"figures"} if figures else set())
     assert list(result.get("figures", {})) == figures
-    assert all(is_amount(value) for value in result.get("figures", {}).values())
+    for name, value in result.get("figures", {}).items():
+        assert is_amount(-value if "growth" in name and value < 0 else value), name
     assert result["schema"] == "hakmem-driver" and result["schema_version"] == 1
     assert result["workload"] in PHASES
     assert result["variant"] in ("release", "asan", "tsan", "guard")

@@ -14,6 +14,7 @@ PRELOADS = Path(__file__).resolve().parent / "preload"
 WORKLOADS = (
     "larson", "bench_random_mixed", "xmalloc",
     "cache_thrash", "cache_scratch",
+    "mstress", "thread_churn",
 )
 
 # A short run of each workload whose every choice is fixed by its seed.
@@ -23,6 +24,8 @@ SHORT: Dict[str, List[str]] = {
     "xmalloc": ["--allocators", "1", "--releasers", "1", "--operations", "20000"],
     "cache_thrash": ["2", "20000", "40", "3"],
     "cache_scratch": ["2", "20000", "40", "3"],
+    "mstress": ["--threads", "2", "--operations", "20000"],
+    "thread_churn": ["--threads", "2", "--operations", "20000", "--blocks", "2000"],
 }
 
 

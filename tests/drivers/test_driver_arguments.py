@@ -46,6 +46,18 @@ FORMS: List[Tuple[str, List[str], Dict[str, Any]]] = [
     ("cache_scratch", ["--threads", "1", "--seconds", "0.02"], {"threads": 1, "size": 8, "repetitions": 1000}),
     ("xmalloc", ["--allocators", "3", "--operations", "1"], {"allocators": 3, "releasers": 1}),
     ("xmalloc", ["--releasers", "2", "--operations", "50", "--size", "1"], {"allocators": 1, "releasers": 2}),
+    ("mstress", ["3", "500", "4"], {"threads": 3, "scale": 500, "waves": 4, "operations": 4000, "min": 8, "max": 1024}),
+    ("mstress", ["--operations", "9999"], {"operations": 9999, "scale": 499, "waves": 11}),
+    ("mstress", ["--operations", "1"], {"operations": 1, "scale": 1, "waves": 1}),
+    ("mstress", ["--scale", "300", "--operations", "601"], {"operations": 601, "scale": 300, "waves": 2}),
+    ("mstress", ["--max", "4", "--waves", "3", "--large", "1000", "--large-max", "5"], {"min": 4, "large-max": 5}),
+    ("mstress", ["--min", "100000", "--waves=2", "--scale=50"], {"min": 100000, "max": 100000, "large-max": 100000}),
+    ("mstress", ["--keep", "100", "--exchange", "0", "--waves", "2", "--scale", "99"], {"keep": 100, "exchange": 0}),
+    ("mstress", ["--keep", "0", "--exchange", "100", "--slots", "1", "--waves", "2"], {"slots": 1, "scale": 10000}),
+    ("mstress", ["--seconds", "0.01"], {"seconds": 0.01, "scale": 10000, "slots": 1000, "keep": 10, "exchange": 25}),
+    ("thread_churn", ["2", "30", "7"], {"threads": 2, "starts": 30, "blocks": 7, "operations": 420, "min": 8, "max": 512}),
+    ("thread_churn", ["--operations", "401"], {"operations": 401, "starts": 3, "blocks": 100}),
+    ("thread_churn", ["--seconds", "0.01", "--max", "4"], {"seconds": 0.01, "min": 4, "max": 4}),
 ]
 
 
@@ -74,6 +86,8 @@ for _workload, _options in (
     ("xmalloc", ["threads", "allocators", "releasers", "operations", "size", "batch"]),
     ("cache_thrash", ["threads", "operations", "size", "repetitions"]),
     ("cache_scratch", ["threads", "operations", "size", "repetitions"]),
+    ("mstress", ["threads", "waves", "large-max"]),
+    ("thread_churn", ["threads", "starts", "blocks"]),
 ):
     for _option in _options:
         for _number in NUMBERS:
@@ -95,7 +109,7 @@ for _workload, _options in (
         (_workload, ["1", "2"], "positional"),
         (_workload, ["1"] * 100, "positional"),
     ]
-for _workload in ("larson", "xmalloc", "cache_thrash", "cache_scratch"):
+for _workload in ("larson", "xmalloc", "cache_thrash", "cache_scratch", "mstress", "thread_churn"):
     for _seconds in ["0", "-1", "0.0001", "nan", "inf", "1e3", "86401", "0x1", "", ".", "1..2", "1,5", "1s"]:
         BAD.append((_workload, [f"--seconds={_seconds}"], "--seconds"))
     BAD.append((_workload, ["--seconds", "1", "--operations", "10"], "--seconds.*--operations"))
@@ -136,6 +150,22 @@ BAD += [
     ("xmalloc", ["--size", "mixed"], "--size takes mix or"),
     ("xmalloc", ["--size", "1073741825"], "1073741824"),
     ("xmalloc", ["--size", "1073741824", "--batch", "65536"], "--batch.*--size.*GiB"),
+    ("mstress", ["2", "0", "5"], "SCALE"),
+    ("mstress", ["2", "5", "0"], "WAVES"),
+    ("mstress", ["--waves", "2", "--seconds", "1"], "--seconds.*--waves"),
+    ("mstress", ["--waves", "2", "--operations", "1"], "--operations.*--waves"),
+    ("mstress", ["--min", "2000", "--max", "1000"], "--min 2000.*--max 1000"),
+    ("mstress", ["--large-max", "1000"], "--large-max 1000.*--max 1024"),
+    ("mstress", ["--keep", "80", "--exchange", "21"], "--keep 80.*--exchange 21"),
+    ("mstress", ["--keep", "101"], "--keep.*0 to 100"),
+    ("mstress", ["--large", "1001"], "--large.*0 to 1000"),
+    ("mstress", ["--threads", "4096", "--scale", "100000000"], "--scale.*--threads.*GiB"),
+    ("mstress", ["--max", "1073741824", "--scale", "1000"], "--max.*GiB"),
+    ("thread_churn", ["1", "0", "5"], "STARTS"),
+    ("thread_churn", ["1", "5", "0"], "BLOCKS"),
+    ("thread_churn", ["--starts", "2", "--operations", "1"], "--operations.*--starts"),
+    ("thread_churn", ["--min", "2000", "--max", "1000"], "--min 2000.*--max 1000"),
+    ("thread_churn", ["--blocks", "100000000", "--threads", "4096"], "--blocks.*--threads.*GiB"),
 ]
 
 

@@ -23,6 +23,8 @@ FIXED_SIZE: Dict[str, List[str]] = {
     "xmalloc": ["--size", "48", "--operations", "50000"],
     "cache_thrash": ["2", "50000", "48", "1"],
     "cache_scratch": ["2", "50000", "48", "1"],
+    "mstress": ["--threads", "2", "--operations", "50000", "--min", "48", "--max", "48", "--large", "0"],
+    "thread_churn": ["--threads", "2", "--operations", "50000", "--min", "48", "--max", "48", "--blocks", "2000"],
 }
 # Of these a thread has one block at a time, so that only other threads' blocks can overlap with it.
 ONE_BLOCK = ("cache_thrash", "cache_scratch")
@@ -211,6 +213,8 @@ LONGER: Dict[str, List[str]] = {
     "xmalloc": ["--operations", "2000000", "--size", "64"],
     "cache_thrash": ["2", "1000000", "8", "1"],
     "cache_scratch": ["2", "1000000", "8", "1"],
+    "mstress": ["--threads", "2", "--operations", "1500000"],
+    "thread_churn": ["--threads", "2", "--operations", "1500000", "--blocks", "5000"],
 }
 
 
@@ -264,10 +268,14 @@ def test_latency_without_a_sample(program: Program) -> None:
         ("cache_thrash", "churn_0", ["free", "malloc"]),
         ("cache_scratch", "churn_0", ["free", "malloc"]),
         ("cache_thrash", "churn_1", []),
+        ("mstress", "work_0", ["free", "malloc"]),
+        ("thread_churn", "allocate_0", ["malloc"]),
         ("larson", "replace_1", []),
         ("bench_random_mixed", "churn_1", []),
         ("xmalloc", "allocate_1", []),
         ("xmalloc", "release_1", []),
+        ("mstress", "work_1", []),
+        ("thread_churn", "release_1", []),
     ],
 )
 def test_the_loop_calls_the_allocator_and_does_not_divide(

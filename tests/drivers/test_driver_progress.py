@@ -21,6 +21,8 @@ LONGER: Dict[str, List[str]] = {
     "xmalloc": ["--seconds", "0.7", "--threads", "3"],
     "cache_thrash": ["--seconds", "0.7", "--threads", "3"],
     "cache_scratch": ["--seconds", "0.7", "--threads", "3"],
+    "mstress": ["--seconds", "0.7", "--threads", "3"],
+    "thread_churn": ["--seconds", "0.7", "--threads", "3"],
 }
 
 

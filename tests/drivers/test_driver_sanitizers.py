@@ -26,6 +26,11 @@ RUNS: List[Tuple[str, List[str]]] = [
     ("cache_thrash", ["--threads", "4", "--seconds", "0.1", "--none"]),
     ("cache_scratch", ["3", "2000", "8", "10"]),
     ("cache_scratch", ["--threads", "4", "--seconds", "0.1", "--size", "5000", "--check"]),
+    ("mstress", ["4", "1000", "6", "--check", "--latency"]),
+    ("mstress", ["4", "1000", "6", "--slots", "20", "--exchange", "60"]),
+    ("mstress", ["--threads", "4", "--seconds", "0.2", "--none"]),
+    ("thread_churn", ["--threads", "3", "--operations", "20000", "--check", "--latency"]),
+    ("thread_churn", ["--threads", "2", "--seconds", "0.2"]),
 ]
 
 

@@ -109,6 +109,7 @@ def test_a_key_applies_to_the_workloads_that_have_it() -> None:
     assert count == {
         "larson": 2, "bench_random_mixed": 4, "xmalloc": 4,
         "cache_thrash": 4, "cache_scratch": 4,
+        "mstress": 2, "thread_churn": 2,
         "redis": 1, "sqlite": 1, "gcc": 1, "python": 1,  # which have neither key
     }
     assert len({cell.id for cell in cells}) == len(cells)
@@ -132,6 +133,13 @@ def test_threads_of_an_empty_and_of_a_given_matrix() -> None:
 def test_contradictions_are_refused(matrix: list[str]) -> None:
     with pytest.raises(UsageError):
         make_cells(["larson", "xmalloc"], parse_matrix(matrix), [1])
+
+
+def test_least_and_greatest_size_in_the_wrong_order_name_the_workload() -> None:
+    with pytest.raises(UsageError, match="mstress"):
+        make_cells(["mstress"], parse_matrix(["min=100", "max=50"]), [1])
+    (cell,) = make_cells(["thread_churn"], parse_matrix(["min=2000", "blocks=7"]), [1])
+    assert cell.parameters == {"min": 2000, "blocks": 7, "threads": 1}
 
 
 def test_both_kinds_of_threads_of_xmalloc() -> None:
