@@ -45,6 +45,7 @@ class DriverReport:
     latency: Optional[Latency] = None
     check: Optional[Check] = None
     processes: list[Process] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)
 
     def measurement(self) -> Measurement:
         """Return the numbers alone."""
@@ -65,6 +66,7 @@ class DriverReport:
             check=self.check,
             arguments=self.arguments,
             processes=self.processes,
+            figures=self.figures,
         )
 
 

@@ -56,13 +56,15 @@ class Result:
     """One allocator in one cell; without numbers if any of its samples failed, or none is there.
     Throughput is in operations a second (of a program: units of work a second of processor time),
     its least disturbed sample is `throughput.highest`; peak memory is in bytes; processor time is in
-    seconds, and None for a driver, whose samples differ in work."""
+    seconds, and None for a driver, whose samples differ in work; the figures are medians of what only this
+    driver measures, by name."""
 
     throughput: Optional[Estimate]
     peak_rss: Optional[Estimate]
     attempts: int
     failures: list[str]
     cpu_seconds: Optional[Estimate] = None
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -291,6 +293,10 @@ def _result(group: Sequence[Sample], name: str, is_program: bool) -> Result:
         attempts=len(group),
         failures=[],
         cpu_seconds=estimate([m.cpu_seconds for m in good], name) if is_program else None,
+        figures={
+            figure: median(m.figures[figure] for m in good if figure in m.figures)
+            for figure in dict.fromkeys(figure for m in good for figure in m.figures)
+        },
     )
 
 

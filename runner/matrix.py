@@ -85,6 +85,7 @@ class Workload:
     steady: str = ""  # the phase that a calibrated length is meant for, "" where it is the whole run
     program: bool = False  # a real program: a fixed amount of work, no threads of ours
     default: bool = True  # measured where no workloads are named
+    figures: tuple[str, ...] = ()  # of the driver's own figures, those that the tables show
 
 
 WORKLOADS: dict[str, Workload] = {
@@ -120,6 +121,7 @@ WORKLOADS: dict[str, Workload] = {
                 True,
                 ("--threads", "1", "--operations", "2000", "--repetitions", "1"),
                 default=False,
+                figures=("fill_shared_objects", "churn_shared_objects", "churn_shared_percent"),
             )
             for name in ("cache_thrash", "cache_scratch")
         ),
@@ -131,6 +133,7 @@ WORKLOADS: dict[str, Workload] = {
             True,
             ("--threads", "1", "--operations", "2000"),
             default=False,
+            figures=("wave_us",),
         ),
         Workload(
             "thread_churn",
@@ -139,6 +142,7 @@ WORKLOADS: dict[str, Workload] = {
             True,
             ("--threads", "1", "--operations", "2000"),
             default=False,
+            figures=("thread_us_p50", "thread_us_p99", "rss_growth_bytes_per_thread"),
         ),
         *(Workload(name, ("work", "seed"), {}, False, (), program=True, default=False) for name in PROGRAMS),
     )
@@ -146,6 +150,11 @@ WORKLOADS: dict[str, Workload] = {
 DRIVERS = [workload.name for workload in WORKLOADS.values() if not workload.program]
 DEFAULT_WORKLOADS = [workload.name for workload in WORKLOADS.values() if workload.default]
 ALIASES = {"random_mixed": "bench_random_mixed"}
+
+
+def shown_figures(workload: str) -> tuple[str, ...]:
+    """Return which of a driver's own figures the tables show; none of a workload that is unknown."""
+    return WORKLOADS[workload].figures if workload in WORKLOADS else ()
 
 
 def parse_workloads(lists: Sequence[str]) -> list[str]:

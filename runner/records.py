@@ -101,6 +101,7 @@ class Measurement:
     check: Optional[Check]
     arguments: dict[str, Any]
     processes: list[Process] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)
 
     @property
     def cpu_seconds(self) -> float:

@@ -9,7 +9,7 @@ from typing import Optional, TextIO
 from runner.allocators import RODS
 from runner.estimate import Analysis, Estimate, Interval, Mean, Ratio, Result
 from runner.floor_distance import FloorCell, floor_cells, mean_distance, undefined_sentence
-from runner.matrix import axis_names
+from runner.matrix import axis_names, shown_figures
 from runner.records import Cell
 from runner.standing import Behind, behind, memory_mean
 
@@ -34,6 +34,8 @@ def make_blocks(analysis: Analysis) -> list[Block]:
         if workload not in programs:
             blocks.append(_speed_block(analysis, workload))
             blocks.append(_memory_block(analysis, workload))
+            if any(result.figures for result in _results_of(analysis, workload)):
+                blocks.append(_figures_block(analysis, workload))
     if programs:
         blocks.append(_cpu_block(analysis))
         blocks.append(_program_memory_block(analysis))
@@ -98,6 +100,30 @@ def _memory_block(analysis: Analysis, workload: str) -> Block:
             row.append(f"{pair[1]:.2f} {pair[0]}" if pair else "-")
         rows.append(row)
     return Block(f"{workload}: peak resident memory, MiB, median", headings, rows)
+
+
+def _results_of(analysis: Analysis, workload: str) -> list[Result]:
+    return [
+        analysis.results[cell.id, name]
+        for cell in analysis.cells_of(workload) for name in analysis.allocators
+    ]
+
+
+def _figures_block(analysis: Analysis, workload: str) -> Block:
+    """What only this driver measures: a row for each cell and figure."""
+    rows: list[list[str]] = []
+    for cell in analysis.cells_of(workload):
+        results = [analysis.results[cell.id, name] for name in analysis.allocators]
+        for figure in shown_figures(workload):
+            row = [f"{cell_label(analysis, cell)} {figure}"]
+            for result in results:
+                value = result.figures.get(figure)
+                row.append(_state(result) or ("-" if value is None else f"{value:.6g}"))
+            rows.append(row)
+    return Block(
+        f"{workload}: what only this driver measures, median",
+        [f"{_label_heading(analysis, workload)} figure", *analysis.allocators], rows,
+    )
 
 
 def _cpu_block(analysis: Analysis) -> Block:

@@ -97,6 +97,9 @@ def _misbehave(words, report):
                 report["ops_per_second"] *= 0.5 + (os.getpid() * 7919 % 1000) / 1000
         elif name == "memory":
             report["peak_rss_bytes"] = int(value)
+        elif name == "figure":
+            figure, _, number = value.partition(":")
+            report.setdefault("figures", {})[figure] = float(number)
         elif name == "sleep":
             time.sleep(float(value))
         elif name == "infinite":
