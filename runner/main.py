@@ -26,18 +26,17 @@ from runner.plan import (
     RunName,
     allocators_of,
     check_libraries,
-    check_same_inputs,
-    check_same_run,
     make_header,
     make_request,
     new_run_id,
     prepare_programs,
-    program_notes,
+    notes_before,
     provide_drivers,
 )
 from runner.progress import make_progress
 from runner.records import End, ExactCount, Resume, RunHeader, Sample
 from runner.results_file import ResultsWriter, Run, read_run
+from runner.same_run import check_same_inputs, check_same_run
 from runner.schedule import in_words
 from runner.session import Session
 from runner.summary import headline, summary_path, write_summary
@@ -99,7 +98,7 @@ def _start(options: Options, command: list[str], interrupts: Interrupts) -> int:
             request = request.with_builds([build.allocator for build in builds])
             allocators, skipped = provide_drivers(request, options, ROOT, _say)
             interrupts.check()
-            for note in program_notes(request, options):
+            for note in notes_before(request, options):
                 _say(note)
             header = make_header(
                 request, options, laboratory, allocators, skipped, ROOT,

@@ -24,6 +24,7 @@ _EXAMPLES = """examples:
   runner/run.py --workloads redis,sqlite,gcc,python --allocators hakmem,mimalloc,jemalloc,system
   runner/run.py --rev main --rev .               what is changed here, against main
   runner/run.py --rev v1.0 --rev HEAD --effect 1% --time-budget 20m --workloads larson
+  runner/run.py --matrix-file runner/figures.toml --repeat 7    all workloads, sizes and threads: an hour
   runner/run.py --resume results/20260102T030405Z-1a2b3c.jsonl
 
 exit status: 0 all samples were measured, and with --rev nothing is slower; 1 some failed, something is
@@ -57,6 +58,7 @@ class Options:
     rev: list[str] = field(default_factory=list)
     effect: Optional[float] = None
     exact: bool = True
+    matrix_file: Optional[Path] = None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         help="values of a parameter: a list (1,2,4), a range (1..16), doubling (1..16*2) or a mix; "
         f"repeatable; keys by workload: {keys}",
     )
+    what.add_argument("--matrix-file", metavar="FILE",
+                      help="instead of --matrix: blocks of a workload and a matrix each (TOML); "
+                      "runner/figures.toml is the whole comparison; --workloads leaves blocks out")
     what.add_argument("--workloads", action="append", default=[], metavar="NAMES",
                       help=f"comma list out of {', '.join(WORKLOADS)}; default: "
                       f"{', '.join(DEFAULT_WORKLOADS)}; {', '.join(PROGRAMS)} are real programs with a "
@@ -155,7 +160,10 @@ def parse_options(arguments: Sequence[str]) -> Options:
         rev=given.rev,
         effect=None if given.effect is None else parse_share(given.effect, "--effect"),
         exact=not given.no_exact,
+        matrix_file=_path(given.matrix_file, "--matrix-file"),
     )
+    if options.matrix and options.matrix_file is not None:
+        raise UsageError("--matrix and --matrix-file exclude each other: put the values into the file's blocks.")
     if options.duration is not None and not 0.001 <= options.duration <= 86400:
         raise UsageError(
             f"--duration: {given.duration} is out of range; give 0.001 s to 24 h."

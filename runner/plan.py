@@ -1,5 +1,4 @@
-"""Makes the plan of a new run: cells, allocators that can be measured, effort; and checks that a
-run that is to go on is still the same."""
+"""Makes the plan of a new run: cells, allocators that can be measured, effort."""
 from __future__ import annotations
 
 import hashlib
@@ -25,6 +24,7 @@ from runner.interrupts import Interrupts
 from runner.matrix import (
     make_cells, needs_calibration, parse_matrix, parse_workloads, sample_seconds, without_repeats,
 )
+from runner.matrix_file import Block, cells_of, narrowed, read_blocks, union_of
 from runner.measure import Laboratory, utc_now
 from runner.options import Options
 from runner.paths import shown_path
@@ -89,11 +89,18 @@ class Request:
 
 def make_request(options: Options) -> Request:
     """Return the request in the options; raises UsageError."""
-    workloads, left_out = _installed(parse_workloads(options.workloads))
-    matrix = parse_matrix(options.matrix)
+    blocks = _blocks(options)
+    wanted = list(dict.fromkeys(block.workload for block in blocks)) or parse_workloads(options.workloads)
+    workloads, left_out = _installed(wanted)
     threads = QUICK_THREADS if options.quick else _doubling_threads()
     work = QUICK_WORK if options.quick else FULL_WORK
-    cells, repeated = without_repeats(make_cells(workloads, matrix, threads, work))
+    if options.matrix_file is not None:
+        blocks = [block for block in blocks if block.workload in workloads]
+        matrix, planned = union_of(blocks), cells_of(blocks, threads, work)
+    else:
+        matrix = parse_matrix(options.matrix)
+        planned = make_cells(workloads, matrix, threads, work)
+    cells, repeated = without_repeats(planned)
     allocators = parse_allocators(options.allocators) if options.allocators or not options.rev else []
     request = Request(
         workloads, matrix, cells, allocators, bool(options.allocators or options.rev), repeated, left_out
@@ -106,6 +113,16 @@ def make_request(options: Options) -> Request:
             "away, or measure the other workloads by themselves."
         )
     return request
+
+
+def _blocks(options: Options) -> list[Block]:
+    """Return the blocks of --matrix-file that --workloads leaves, none without such a file."""
+    if options.matrix_file is None:
+        return []
+    blocks = read_blocks(options.matrix_file)
+    if not options.workloads:
+        return blocks
+    return narrowed(blocks, parse_workloads(options.workloads), options.matrix_file)
 
 
 def _installed(workloads: list[str]) -> tuple[list[str], dict[str, str]]:
@@ -171,13 +188,24 @@ def provide_drivers(
     return kept, skipped
 
 
-def program_notes(request: Request, options: Options) -> list[str]:
-    """Return what the user must know of the programs among the workloads before they run."""
+_MANY_CALIBRATIONS = 10
+
+
+def notes_before(request: Request, options: Options) -> list[str]:
+    """Return what the user must know before anything runs: what takes its time, and what does not apply."""
+    notes: list[str] = []
+    open_cells = sum(needs_calibration(cell) for cell in request.cells)
+    if open_cells > _MANY_CALIBRATIONS:
+        notes.append(f"Finding out how many operations {open_cells} cells take for their length.")
+    return [*notes, *_program_notes(request, options)]
+
+
+def _program_notes(request: Request, options: Options) -> list[str]:
     if not request.programs:
         return []
     names = ", ".join(request.programs)
     notes = [f"Making the inputs of {names}, and with the system's malloc what must come of them."]
-    if "threads" in request.matrix:
+    if "threads" in request.matrix and options.matrix_file is None:
         notes.append(f"threads do not apply to {names}: each is measured once a round.")
     if options.check or options.latency:
         notes.append(f"--check and --latency do not apply to {names}: their results are always "
@@ -379,96 +407,3 @@ def allocators_of(header: RunHeader, root: Path) -> list[Allocator]:
         )
         for entry in header.allocators
     ]
-
-
-def check_same_run(header: RunHeader, options: Options, folder: Path, root: Path) -> None:
-    """Raise UsageError unless the options given and the files found are those of the run."""
-    path = options.resume
-    for option, same in _comparisons(header, options, root):
-        if not same:
-            raise UsageError(
-                f"--resume {path}: that run was started with another {option}; leave the option "
-                "away to go on with it, or start a new run."
-            )
-    for entry in header.allocators:
-        names = [folder / Path(file.path).name for file in entry.drivers.values()]
-        files = list(zip(names, entry.drivers.values()))
-        if entry.library is not None:
-            files.append((root / entry.library.path, entry.library))
-        for found, recorded in files:
-            if not found.is_file() or program_file(found, root).sha256 != recorded.sha256:
-                raise UsageError(
-                    f"--resume {path}: '{found}' is missing or is no longer the file that the run "
-                    "was started with; start a new run."
-                )
-    _check_same_programs(header, options, root)
-    environment = machine.tuning_environment(os.environ)
-    for variable in sorted(set(environment) | set(header.environment)):
-        if environment.get(variable) != header.environment.get(variable):
-            was = header.environment.get(variable)
-            raise UsageError(
-                f"--resume {path}: that run was started with {variable} "
-                f"{'unset' if was is None else 'set to ' + repr(was)}; set it so, or start a new "
-                "run."
-            )
-    now = machine.describe_machine()
-    if (now.cpu_model, now.cores_available) != (
-        header.machine.cpu_model, header.machine.cores_available
-    ):
-        raise UsageError(
-            f"--resume {path}: that run was started on another processor or with another number "
-            "of cores; go on with it there, or start a new run."
-        )
-
-
-def _check_same_programs(header: RunHeader, options: Options, root: Path) -> None:
-    for name, entry in header.programs.items():
-        found = find_program(PROGRAMS[name]) if name in PROGRAMS else None
-        if found is None or program_file(found, root).sha256 != entry.sha256:
-            raise UsageError(
-                f"--resume {options.resume}: {name} ({entry.path}) is missing or is no longer the "
-                "program that the run was started with; start a new run."
-            )
-
-
-def check_same_inputs(header: RunHeader, cells: Sequence[Cell], path: Path) -> None:
-    """Raise UsageError unless the programs' inputs, made anew, are those of the run."""
-    for before, now in zip(header.cells, cells):
-        if before.input_sha256 != now.input_sha256:
-            raise UsageError(
-                f"--resume {path}: the input of {before.id} is made otherwise now than when the run "
-                "was started; start a new run."
-            )
-
-
-def _comparisons(
-    header: RunHeader, options: Options, root: Path
-) -> list[tuple[str, bool]]:
-    """Return for each option that was given whether it is what the run was started with."""
-    settings = header.settings
-    given: list[tuple[str, bool]] = []
-    if options.matrix:
-        given.append(("--matrix", parse_matrix(options.matrix) == header.matrix))
-    if options.workloads:
-        given.append(("--workloads", [
-            name for name in parse_workloads(options.workloads) if name not in header.skipped
-        ] == header.workloads))
-    if options.allocators:
-        wanted = [(a.name, a.library) for a in parse_allocators(options.allocators)]
-        recorded_ones = [(a.name, a.library) for a in allocators_of(header, root) if a.option is None]
-        given.append(("--allocators", wanted == recorded_ones))
-    for option, value, recorded in (
-        ("--repeat", options.repeat, settings.rounds),
-        ("--duration", options.duration, settings.duration_seconds),
-        ("--time-budget", options.time_budget, settings.budget_seconds),
-        ("--seed", options.seed, settings.workload_seed),
-        ("--order-seed", options.order_seed, settings.order_seed),
-        ("--sample-limit", options.sample_limit, settings.sample_limit_seconds),
-        ("--effect", options.effect, settings.effect),
-        ("--check", options.check or None, settings.check),
-        ("--latency", options.latency or None, settings.latency),
-        ("--quick", options.quick or None, settings.quick),
-    ):
-        if value is not None:
-            given.append((option, value == recorded))
-    return given

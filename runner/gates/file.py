@@ -3,15 +3,15 @@ type, or a sentence says which does not, where, and what it must be."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
-from runner.errors import UsageError, explain_os_error, nearest
+from runner.errors import UsageError, nearest
 from runner.gates.kinds import Kind
-from runner.gates.needs import toml_module
 from runner.gates.values import REQUIRED, text, whole
+from runner.toml_file import TomlFile, as_clause, known_keys, read_toml
 
 _TOP = ("reference", "phases", "criterion")
 _COMMON = ("phase", "name", "kind")
@@ -53,37 +53,21 @@ class GateFile:
 
 def read_gates(path: Path, kinds: Mapping[str, Kind]) -> GateFile:
     """Return the criteria in a file; raises UsageError."""
-    try:
-        content = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise UsageError(explain_os_error(error, path)) from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: it is no text in UTF-8 (byte {error.start}); save it as UTF-8.") from error
-    toml = toml_module()
-    try:
-        found = toml.loads(content)
-    except toml.TOMLDecodeError as error:
-        raise UsageError(f"{path}: it is no TOML: {_as_clause(str(error))}; correct it there.") from error
-    except RecursionError as error:
-        raise UsageError(f"{path}: it is nested too deeply; a criterion is a plain table.") from error
-    return _Reader(path, content, kinds).read(found)
-
-
-def _as_clause(message: str) -> str:
-    return message[:1].lower() + message[1:].rstrip(".")
+    return _Reader(read_toml(path, "criterion", "a criterion is a plain table"), kinds).read()
 
 
 class _Reader:
-    """Checks what was parsed; TOML's parser does not tell where a key stood, so lines are looked up."""
+    """Checks what was parsed."""
 
-    def __init__(self, path: Path, content: str, kinds: Mapping[str, Kind]) -> None:
-        self._path, self._kinds = path, kinds
-        self._lines = content.splitlines()
+    def __init__(self, file: TomlFile, kinds: Mapping[str, Kind]) -> None:
+        self._path, self._kinds = file.path, kinds
+        self._file, self._error = file, file.error
 
-    def read(self, found: dict[str, Any]) -> GateFile:
+    def read(self) -> GateFile:
+        found = self._file.values
         for key in found:
             if key not in _TOP:
-                raise self._error(None, key, f"'{key}' is no key of this file{self._hint(key, _TOP)}")
+                raise self._error(None, key, f"'{key}' is no key of this file{known_keys(key, _TOP)}")
         reference = found.get("reference", "")
         if not isinstance(reference, str):
             raise self._error(None, "reference", "reference must be a text, a revision, directory or library")
@@ -121,12 +105,12 @@ class _Reader:
         kind = self._kinds.get(table["kind"]) if isinstance(table["kind"], str) else None
         if kind is None:
             raise self._error(number, "kind", f"kind: '{table['kind']}' is no kind of criterion"
-                              f"{self._hint(str(table['kind']), list(self._kinds))}")
+                              f"{known_keys(str(table['kind']), list(self._kinds))}")
         known = [*_COMMON, *kind.parameters]
         for key in table:
             if key not in known:
                 raise self._error(number, key, f"'{key}' is no key of a criterion of kind {kind.name}"
-                                  f"{self._hint(key, known)}")
+                                  f"{known_keys(key, known)}")
         values: dict[str, Any] = {}
         for key, parameter in kind.parameters.items():
             if key in table:
@@ -139,7 +123,7 @@ class _Reader:
         try:
             kind.check(values)
         except UsageError as error:
-            raise self._error(number, None, f"the criterion '{name}': {_as_clause(str(error))}") from error
+            raise self._error(number, None, f"the criterion '{name}': {as_clause(str(error))}") from error
         return Criterion(phase, name, kind, values)
 
     def _value(self, number: int, key: str, read: Any, table: dict[str, Any]) -> Any:
@@ -151,29 +135,7 @@ class _Reader:
             raise self._error(number, key, f"{key}: '{shown}' must be {error}") from error
 
     @staticmethod
-    def _hint(key: str, known: Sequence[str]) -> str:
-        return f"{nearest(key, known)} (there are {', '.join(known)})"
-
-    @staticmethod
     def _meant(key: str, table: dict[str, Any]) -> str:
         """Where a key is missing because it was misspelt, say so."""
         close = nearest(key, table)
         return f"; is{close[len('; did you mean'):-1]} meant for it?" if close else ""
-
-    def _error(self, criterion: Optional[int], key: Optional[str], sentence: str) -> UsageError:
-        line = self._line_of(criterion, key)
-        return UsageError(f"{self._path}{f':{line}' if line else ''}: {sentence}.")
-
-    def _line_of(self, criterion: Optional[int], key: Optional[str]) -> Optional[int]:
-        """Return the line of a key of the given criterion (None: outside of all), or, where it isn't
-        found or None, that of the criterion."""
-        current, begin = -1, None
-        pattern = re.compile(rf"""\s*(?:\[+\s*)?(["']?){re.escape(key or '')}\1\s*[=\].]""")
-        for number, line in enumerate(self._lines, start=1):
-            if re.match(r"\s*\[\[\s*criterion\s*\]\]", line):
-                current += 1
-                if current == criterion:
-                    begin = number
-            if key is not None and (criterion is None or current == criterion) and pattern.match(line):
-                return number
-        return begin

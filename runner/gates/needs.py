@@ -5,45 +5,32 @@ the criteria of speed can't be judged: each then fails and says so.
 """
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from types import ModuleType
 
 from runner.pictures import find_python
+from runner.toml_file import TOML_MODULES, TOML_PACKAGE, is_here
 
-TOML_PACKAGE = "python3-tomli"
-_MODULES = ("tomllib", "tomli")
 _COMPARING = {"numpy": "python3-numpy"}
-
-
-def _here(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
-
-
-def toml_module() -> ModuleType:
-    """Return the module that reads TOML; raises ImportError where there is none."""
-    return importlib.import_module(next(filter(_here, _MODULES), _MODULES[-1]))
 
 
 def need_libraries(
     need: Callable[[dict[str, str]], None], arguments: Sequence[str],
-    here: Callable[[str], bool] = _here, find: Callable[[str], object] = find_python,
+    here: Callable[[str], bool] = is_here, find: Callable[[str], object] = find_python,
 ) -> None:
     """Move on, through `need` of tree_path, to a Python that has everything, if this one lacks any of
     it; where none has it all, to one that reads TOML."""
     wanted: Mapping[str, str] = {} if "--list" in arguments or "--help" in arguments else _COMPARING
-    toml = next(filter(here, _MODULES), None)
+    toml = next(filter(here, TOML_MODULES), None)
     if toml is not None and all(map(here, wanted)):
         need({})
         return
-    for module in _MODULES:
+    for module in TOML_MODULES:
         if find(", ".join([module, *wanted])):
             need({module: TOML_PACKAGE, **wanted})
             return
     if toml is None:
-        need({next((m for m in _MODULES if find(m)), _MODULES[-1]): TOML_PACKAGE})
+        need({next((m for m in TOML_MODULES if find(m)), TOML_MODULES[-1]): TOML_PACKAGE})
 
 
 def explain_missing(error: ImportError) -> str:

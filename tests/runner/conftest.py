@@ -12,7 +12,7 @@ from typing import Any, Optional
 
 import pytest
 
-WORKLOADS = ("larson", "bench_random_mixed", "xmalloc")
+from runner.matrix import DRIVERS as WORKLOADS
 
 
 @dataclass
