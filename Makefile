@@ -91,6 +91,7 @@ TOOL_OBJ   := $(call obj,$(TOOL_SRC))
 WORKLOADS  := larson bench_random_mixed xmalloc
 WORKLOADS  += cache_thrash cache_scratch
 WORKLOADS  += mstress thread_churn
+WORKLOADS  += pareto large growth
 # The folder of a driver's sources, or several: its own and one that it shares with others.
 folder_larson             := larson
 folder_bench_random_mixed := random_mixed
@@ -99,6 +100,9 @@ folder_cache_thrash       := cache_thrash false_sharing
 folder_cache_scratch      := cache_scratch false_sharing
 folder_mstress            := mstress
 folder_thread_churn       := thread_churn
+folder_pareto             := pareto
+folder_large              := large
+folder_growth             := growth
 driver_obj = $(call obj,$(sort $(foreach f,$(folder_$(1)),$(wildcard workloads/$(f)/*.c))))
 
 # ---- the other allocators: library, and the Debian package that brings it -------------------

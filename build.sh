@@ -14,7 +14,8 @@ A TARGET is
   WORKLOAD_ALLOCATOR    a driver: WORKLOAD is one of
                             larson, bench_random_mixed, xmalloc,
                             cache_thrash, cache_scratch,
-                            mstress, thread_churn;
+                            mstress, thread_churn,
+                            pareto, large, growth;
                         ALLOCATOR hakmem, mimalloc, jemalloc, tcmalloc, tbbmalloc, system, or floor (the
                         least that an allocator can cost: a measuring rod)
   libhakmem.so, libhakmem.a

@@ -12,6 +12,9 @@ has and what it is measured with where the matrix says nothing:
   cache_thrash, cache_scratch   objects of 8 bytes, each written 1000 times
   mstress             10,000 objects for each thread of a wave, of 8 to 1024 bytes, one in 100 larger
   thread_churn        threads that allocate 100 blocks of 8 to 512 bytes
+  pareto              128 MiB of live blocks in all threads together, 16 bytes to 32 KiB each
+  large               blocks of 5 to 25 MiB in 8 slots a thread, a byte written in each page
+  growth              a block that realloc makes larger by half from 8 bytes to 64 MiB
   redis, sqlite, gcc, python   real programs with a fixed amount of work; see programs.py
 """
 from __future__ import annotations
@@ -38,10 +41,11 @@ class Key:
     """A key of the matrix: the long option of the drivers that it sets."""
 
     name: str
-    kind: str  # integer | decimal | size | distribution | level
-    low: int
-    high: int
+    kind: str  # integer | decimal | size | distribution | level | choice
+    low: float
+    high: float
     help: str
+    choices: tuple[str, ...] = ()  # the values of a choice
 
 
 KEYS: dict[str, Key] = {
@@ -68,6 +72,13 @@ KEYS: dict[str, Key] = {
         Key("large", "integer", 0, 1000, "large objects among 1000"),
         Key("blocks", "integer", 1, 10**8, "blocks that a short thread allocates"),
         Key("batch", "integer", 1, 65536, "blocks passed on at once"),
+        Key("live", "integer", 1, 2**46, "bytes of all blocks that live at a time"),
+        Key("alpha", "decimal", 0.01, 10, "exponent of the distribution of sizes"),
+        Key("life-alpha", "decimal", 0.01, 10, "exponent of the distribution of lifetimes"),
+        Key("factor", "decimal", 1.001, 1000, "by which a block grows in a step"),
+        Key("with-others", "integer", 0, 10**6, "small blocks allocated before each step"),
+        Key("touch", "choice", 0, 0, "none, first, pages or all: what is written to a large block",
+            ("none", "first", "pages", "all")),
         Key("work", "integer", 1, 1000, "size of a program's work, per cent"),
     )
 }
@@ -143,6 +154,30 @@ WORKLOADS: dict[str, Workload] = {
             ("--threads", "1", "--operations", "2000"),
             default=False,
             figures=("thread_us_p50", "thread_us_p99", "rss_growth_bytes_per_thread"),
+        ),
+        Workload(
+            "pareto",
+            ("threads", "live", "min", "max", "alpha", "life-alpha", "seconds", "operations", "seed"),
+            {"live": 128 << 20, "min": 16, "max": 32768},
+            True,
+            ("--threads", "1", "--operations", "2000", "--live", "100000"),
+            default=False,
+        ),
+        Workload(
+            "large",
+            ("threads", "min", "max", "slots", "touch", "seconds", "operations", "seed"),
+            {"min": 5 << 20, "max": 25 << 20, "slots": 8},
+            True,
+            ("--threads", "1", "--operations", "20", "--slots", "2"),
+            default=False,
+        ),
+        Workload(
+            "growth",
+            ("threads", "min", "max", "factor", "with-others", "touch", "seconds", "operations", "seed"),
+            {"min": 8, "max": 64 << 20, "factor": 1.5, "with-others": 0},
+            True,
+            ("--threads", "1", "--operations", "100", "--max", "1000000"),
+            default=False,
         ),
         *(Workload(name, ("work", "seed"), {}, False, (), program=True, default=False) for name in PROGRAMS),
     )
@@ -226,6 +261,8 @@ def _parse_part(key: Key, part: str) -> Sequence[Value]:
         if part not in LEVELS:
             raise UsageError(f"{where}: '{part}' is no level{nearest(part, LEVELS)}; give {', '.join(LEVELS)}.")
         return [part]
+    if key.kind == "choice":
+        return [_choice(key, part, where)]
     if key.kind == "decimal":
         return [_decimal(key, part, where)]
     if key.kind == "size" and part == "mix":
@@ -260,13 +297,21 @@ def _integer(key: Key, text: str, where: str) -> int:
 
 def _decimal(key: Key, text: str, where: str) -> float:
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or not (
-        _SHORTEST_SECONDS <= float(text) <= key.high
+        max(key.low, _SHORTEST_SECONDS) <= float(text) <= key.high
     ):
         raise UsageError(
-            f"{where}: '{text}' must be a number from {_SHORTEST_SECONDS} to {key.high}, such as "
-            "0.5; separate several by commas."
+            f"{where}: '{text}' must be a number from {max(key.low, _SHORTEST_SECONDS)} to {key.high}, "
+            f"such as {max(0.5, key.low)}; separate several by commas."
         )
     return float(text)
+
+
+def _choice(key: Key, text: str, where: str) -> str:
+    if text not in key.choices:
+        raise UsageError(
+            f"{where}: '{text}' is none of {', '.join(key.choices)}{nearest(text, key.choices)}; name one of them."
+        )
+    return text
 
 
 def _distribution(text: str, where: str) -> str:

@@ -14,6 +14,9 @@ PHASES: Dict[str, List[str]] = {
     "cache_scratch": ["fill", "churn", "drain"],
     "mstress": ["fill", "wave", "between", "drain"],
     "thread_churn": ["fill", "churn"],
+    "pareto": ["fill", "churn", "drain"],
+    "large": ["fill", "churn", "drain"],
+    "growth": ["fill", "grow", "drain"],
 }
 PROVIDERS = {"hakmem", "mimalloc", "jemalloc", "tcmalloc", "tbbmalloc", "system", "floor", "sanitizer",
              "unknown"}
@@ -42,6 +45,9 @@ OPTIONS: Dict[str, List[str]] = {
     "cache_scratch": ["threads", "seed", "size", "repetitions"],
     "mstress": ["threads", "seed", "scale", "slots", "keep", "exchange", "min", "max", "large", "large-max"],
     "thread_churn": ["threads", "seed", "blocks", "min", "max"],
+    "pareto": ["threads", "seed", "live", "min", "max", "alpha", "life-alpha"],
+    "large": ["threads", "seed", "min", "max", "slots", "touch"],
+    "growth": ["threads", "seed", "min", "max", "factor", "with-others", "touch"],
 }
 
 
@@ -112,11 +118,11 @@ def check_arguments(result: Dict[str, Any]) -> None:
     bounds = {"seconds", "operations"} & set(arguments)
     assert len(bounds) == 1
     for name, value in arguments.items():
-        if name in ("sizes",) or (name == "size" and result["workload"] == "xmalloc"):
+        if name in ("sizes", "touch") or (name == "size" and result["workload"] == "xmalloc"):
             assert isinstance(value, str) and value
         elif name in ("check", "latency", "none"):
             assert isinstance(value, bool)
-        elif name == "seconds":
+        elif name in ("seconds", "alpha", "life-alpha", "factor"):
             assert is_amount(value)
         else:
             assert is_count(value), name
@@ -159,4 +165,7 @@ def check(result: Dict[str, Any]) -> None:
     if result["check"] is not None:
         assert set(result["check"]) == {"blocks", "errors"}
         assert result["check"]["errors"] == 0
-        assert result["check"]["blocks"] * 2 == result["operations"]
+        if result["workload"] == "growth":  # each step is verified, and the block before it is freed
+            assert result["check"]["blocks"] > result["operations"]
+        else:
+            assert result["check"]["blocks"] * 2 == result["operations"]

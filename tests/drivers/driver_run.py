@@ -15,6 +15,7 @@ WORKLOADS = (
     "larson", "bench_random_mixed", "xmalloc",
     "cache_thrash", "cache_scratch",
     "mstress", "thread_churn",
+    "pareto", "large", "growth",
 )
 
 # A short run of each workload whose every choice is fixed by its seed.
@@ -26,6 +27,9 @@ SHORT: Dict[str, List[str]] = {
     "cache_scratch": ["2", "20000", "40", "3"],
     "mstress": ["--threads", "2", "--operations", "20000"],
     "thread_churn": ["--threads", "2", "--operations", "20000", "--blocks", "2000"],
+    "pareto": ["2", "20000", "1000000"],
+    "large": ["--threads", "2", "--operations", "10000", "--slots", "16", "--min", "40", "--max", "3000"],
+    "growth": ["2", "6000", "20000", "--with-others", "5"],
 }
 
 

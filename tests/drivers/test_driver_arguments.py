@@ -58,6 +58,22 @@ FORMS: List[Tuple[str, List[str], Dict[str, Any]]] = [
     ("thread_churn", ["2", "30", "7"], {"threads": 2, "starts": 30, "blocks": 7, "operations": 420, "min": 8, "max": 512}),
     ("thread_churn", ["--operations", "401"], {"operations": 401, "starts": 3, "blocks": 100}),
     ("thread_churn", ["--seconds", "0.01", "--max", "4"], {"seconds": 0.01, "min": 4, "max": 4}),
+    ("pareto", ["2", "1000", "500000"],
+     {"threads": 2, "operations": 1000, "live": 500000, "min": 16, "max": 32768, "alpha": 1, "life-alpha": 0.1}),
+    ("pareto", ["1", "1000", "48", "--min", "48", "--max", "48"], {"min": 48, "max": 48}),
+    ("pareto", ["1", "1000", "1000000", "--max", "10"], {"min": 10, "max": 10}),
+    ("pareto", ["1", "5000", "1000000", "--alpha", "2.5", "--life-alpha=1"], {"alpha": 2.5, "life-alpha": 1}),
+    ("pareto", ["1", "5000", "1000000", "--life-alpha", "10", "--min", "1"], {"life-alpha": 10}),
+    ("pareto", ["--seconds", "0.02", "--live", "1000000"], {"seconds": 0.02}),
+    ("large", ["2", "10", "30000"], {"threads": 2, "operations": 10, "max": 30000, "min": 30000, "touch": "pages"}),
+    ("large", ["--operations", "1", "--min", "30000000"], {"min": 30000000, "max": 30000000, "slots": 8}),
+    ("large", ["1", "20", "1", "--min", "1", "--slots", "1", "--touch", "none"], {"min": 1, "touch": "none"}),
+    ("large", ["--seconds=0.02", "--touch=all", "--slots=2"], {"min": 5 << 20, "max": 25 << 20, "touch": "all"}),
+    ("growth", ["2", "100", "5000"],
+     {"threads": 2, "operations": 100, "min": 8, "max": 5000, "factor": 1.5, "with-others": 0, "touch": "pages"}),
+    ("growth", ["1", "10", "2", "--min", "1"], {"min": 1, "max": 2}),
+    ("growth", ["1", "1", "100", "--factor", "1000", "--with-others=7"], {"factor": 1000, "with-others": 7}),
+    ("growth", ["--seconds", "0.02", "--touch", "first"], {"max": 64 << 20, "touch": "first"}),
 ]
 
 
@@ -88,6 +104,9 @@ for _workload, _options in (
     ("cache_scratch", ["threads", "operations", "size", "repetitions"]),
     ("mstress", ["threads", "waves", "large-max"]),
     ("thread_churn", ["threads", "starts", "blocks"]),
+    ("pareto", ["threads", "operations", "live", "min", "max"]),
+    ("large", ["threads", "operations", "min", "max", "slots"]),
+    ("growth", ["threads", "operations", "min", "max"]),
 ):
     for _option in _options:
         for _number in NUMBERS:
@@ -109,7 +128,8 @@ for _workload, _options in (
         (_workload, ["1", "2"], "positional"),
         (_workload, ["1"] * 100, "positional"),
     ]
-for _workload in ("larson", "xmalloc", "cache_thrash", "cache_scratch", "mstress", "thread_churn"):
+for _workload in ("larson", "xmalloc", "cache_thrash", "cache_scratch", "mstress", "thread_churn", "pareto", "large",
+                  "growth"):
     for _seconds in ["0", "-1", "0.0001", "nan", "inf", "1e3", "86401", "0x1", "", ".", "1..2", "1,5", "1s"]:
         BAD.append((_workload, [f"--seconds={_seconds}"], "--seconds"))
     BAD.append((_workload, ["--seconds", "1", "--operations", "10"], "--seconds.*--operations"))
@@ -166,6 +186,34 @@ BAD += [
     ("thread_churn", ["--starts", "2", "--operations", "1"], "--operations.*--starts"),
     ("thread_churn", ["--min", "2000", "--max", "1000"], "--min 2000.*--max 1000"),
     ("thread_churn", ["--blocks", "100000000", "--threads", "4096"], "--blocks.*--threads.*GiB"),
+    ("pareto", ["0", "100", "100000"], "THREADS"),
+    ("pareto", ["1", "0", "100000"], "OPERATIONS"),
+    ("pareto", ["1", "100", "0"], r"LIVE \(--live\) takes"),
+    ("pareto", ["1", "100", "100"], "--live 100 makes no block for each of --threads 1"),
+    ("pareto", ["--threads", "4096", "--live", "100000"], "--live 100000 makes no block"),
+    ("pareto", ["--live", "4000000000", "--max", "16"], "--live.*more than 100 million blocks"),
+    ("pareto", ["--live", "70000000000000"], "--live.*GiB"),
+    ("pareto", ["--live", "70368744177665"], "70368744177664"),
+    ("pareto", ["--min", "200", "--max", "100"], "--min 200 exceeds --max 100"),
+    ("pareto", ["--size", "5"], "--size"),
+    ("large", ["1", "10", "0"], "MAX"),
+    ("large", ["--min", "2", "--max", "1"], "--min 2 exceeds --max 1"),
+    ("large", ["--slots", "100000"], "--slots.*--max.*GiB"),
+    ("large", ["--threads", "4096", "--slots", "100000000"], "--slots.*--threads"),
+    ("growth", ["1", "10", "1"], "MAX.*2 to"),
+    ("growth", ["1", "10", "8"], "--max 8 leaves nothing to grow from --min 8"),
+    ("growth", ["--min", "20", "--max", "10"], "--min 20 exceeds --max 10"),
+    ("growth", ["--min", "1073741824"], "--max 1073741824 leaves nothing"),
+    ("growth", ["--with-others", "1000001"], "1000000"),
+    ("growth", ["--with-others", "-1"], "--with-others"),
+    ("growth", ["--threads", "4096"], "--max.*--threads.*GiB"),
+    ("growth", ["--threads", "4000", "--max", "10000", "--with-others", "1000000"], "--with-others.*GiB"),
+    *(("growth", [f"--factor={text}"], "--factor takes a number from 1.001 to 1000") for text in
+      ["1", "0", "-2", "1.0001", "1001", "x", "1e1", "nan", "inf", "", "1,5", "1.5x"]),
+    *(("pareto", [f"--{name}={text}"], f"--{name} takes a number from 0.01 to 10") for text in
+      ["0", "0.001", "-1", "11", "x", "1e0", ""] for name in ("alpha", "life-alpha")),
+    *((workload, [f"--touch={text}"], "--touch takes") for text in ["", "page", "ALL", "1", "none,all"]
+      for workload in ("large", "growth")),
 ]
 
 

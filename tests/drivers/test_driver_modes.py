@@ -25,6 +25,9 @@ FIXED_SIZE: Dict[str, List[str]] = {
     "cache_scratch": ["2", "50000", "48", "1"],
     "mstress": ["--threads", "2", "--operations", "50000", "--min", "48", "--max", "48", "--large", "0"],
     "thread_churn": ["--threads", "2", "--operations", "50000", "--min", "48", "--max", "48", "--blocks", "2000"],
+    "pareto": ["2", "20000", "1000000", "--min", "48", "--max", "48"],
+    "large": ["2", "10000", "48", "--min", "48"],
+    "growth": ["2", "6000", "20000"],
 }
 # Of these a thread has one block at a time, so that only other threads' blocks can overlap with it.
 ONE_BLOCK = ("cache_thrash", "cache_scratch")
@@ -33,6 +36,7 @@ BROKEN: List[Tuple[str, str, Dict[str, List[str]]]] = [
     for workload in WORKLOADS
     for fault, arguments in (
         [("one_for_all", SHORT), ("one_for_all", FIXED_SIZE)] if workload in ONE_BLOCK
+        else [("overlap", SHORT), ("scribble", SHORT), ("forgetful", FIXED_SIZE)] if workload == "growth"
         else [("overlap", SHORT), ("scribble", SHORT), ("twice", FIXED_SIZE)]
     )
 ]
@@ -92,7 +96,7 @@ def count(program: Path, arguments: List[str], preload: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("extra", [[], ["--check"], ["--latency"]], ids=" ".join)
-@pytest.mark.parametrize("workload", WORKLOADS)
+@pytest.mark.parametrize("workload", [workload for workload in WORKLOADS if workload != "growth"])
 def test_an_operation_is_one_call(
     program: Program, preload: Preload, tmp_path: Path, workload: str, extra: List[str]
 ) -> None:
@@ -215,10 +219,12 @@ LONGER: Dict[str, List[str]] = {
     "cache_scratch": ["2", "1000000", "8", "1"],
     "mstress": ["--threads", "2", "--operations", "1500000"],
     "thread_churn": ["--threads", "2", "--operations", "1500000", "--blocks", "5000"],
+    "pareto": ["2", "1000000", "4000000"],
+    "large": ["2", "1000", "30000", "--min", "20000"],
 }
 
 
-@pytest.mark.parametrize("workload", WORKLOADS)
+@pytest.mark.parametrize("workload", LONGER)
 def test_latency(program: Program, workload: str) -> None:
     result = run(program(workload), [*LONGER[workload], "--latency", "--json"]).json
     driver_contract.check(result)
@@ -270,7 +276,11 @@ def test_latency_without_a_sample(program: Program) -> None:
         ("cache_thrash", "churn_1", []),
         ("mstress", "work_0", ["free", "malloc"]),
         ("thread_churn", "allocate_0", ["malloc"]),
+        ("pareto", "churn_0", ["free", "malloc"]),
+        ("growth", "grow_0", ["free", "malloc", "realloc"]),
         ("larson", "replace_1", []),
+        ("pareto", "churn_1", []),
+        ("growth", "grow_1", []),
         ("bench_random_mixed", "churn_1", []),
         ("xmalloc", "allocate_1", []),
         ("xmalloc", "release_1", []),

@@ -23,6 +23,9 @@ LONGER: Dict[str, List[str]] = {
     "cache_scratch": ["--seconds", "0.7", "--threads", "3"],
     "mstress": ["--seconds", "0.7", "--threads", "3"],
     "thread_churn": ["--seconds", "0.7", "--threads", "3"],
+    "pareto": ["--seconds", "0.7", "--threads", "3", "--live", "3000000"],
+    "large": ["--seconds", "0.7", "--threads", "3", "--min", "50000", "--max", "500000"],
+    "growth": ["--seconds", "0.7", "--threads", "3", "--max", "500000"],
 }
 
 

@@ -42,6 +42,9 @@ def test_contract_and_checksum(program: Program, workload: str, extra: List[str]
         ("xmalloc", ["--threads", "4", "--operations", "30000"]),
         ("mstress", ["--threads", "4", "--operations", "30000"]),
         ("thread_churn", ["--threads", "4", "--operations", "3000"]),
+        ("pareto", ["--operations", "30000", "--threads", "3", "--live", "2000000"]),
+        ("large", ["--operations", "1000", "--threads", "3", "--max", "100000"]),
+        ("growth", ["--operations", "1000", "--threads", "3", "--max", "10000", "--with-others", "2"]),
     ],
 )
 def test_a_seed_fixes_the_sequence(program: Program, workload: str, arguments: List[str]) -> None:
@@ -162,7 +165,8 @@ def test_memory_is_the_workloads(program: Program) -> None:
 def test_table(program: Program, workload: str) -> None:
     done = run(program(workload), [*SHORT[workload], "--latency", "--check"])
     assert done.status == 0 and done.err == ""
-    for word in [workload, "allocator    system", "checksum", "blocks verified", "total", "p99.9", "malloc", "free",
+    allocating = "realloc" if workload == "growth" else "malloc"
+    for word in [workload, "allocator    system", "checksum", "blocks verified", "total", "p99.9", allocating, "free",
                  *driver_contract.PHASES[workload]]:
         assert word in done.out, word
     # The line of the arguments is for copying, and as long as they are.

@@ -31,6 +31,11 @@ RUNS: List[Tuple[str, List[str]]] = [
     ("mstress", ["--threads", "4", "--seconds", "0.2", "--none"]),
     ("thread_churn", ["--threads", "3", "--operations", "20000", "--check", "--latency"]),
     ("thread_churn", ["--threads", "2", "--seconds", "0.2"]),
+    ("pareto", ["3", "20000", "2000000", "--check", "--latency"]),
+    ("pareto", ["2", "20000", "2000000", "--none", "--check"]),
+    ("large", ["--threads", "2", "--operations", "40", "--max", "300000", "--check", "--latency", "--touch", "all"]),
+    ("growth", ["2", "300", "1000000", "--check", "--latency", "--with-others", "3"]),
+    ("growth", ["2", "300", "1000000", "--none", "--with-others", "3"]),
 ]
 
 

@@ -110,6 +110,7 @@ def test_a_key_applies_to_the_workloads_that_have_it() -> None:
         "larson": 2, "bench_random_mixed": 4, "xmalloc": 4,
         "cache_thrash": 4, "cache_scratch": 4,
         "mstress": 2, "thread_churn": 2,
+        "pareto": 2, "large": 2, "growth": 2,
         "redis": 1, "sqlite": 1, "gcc": 1, "python": 1,  # which have neither key
     }
     assert len({cell.id for cell in cells}) == len(cells)

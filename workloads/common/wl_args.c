@@ -24,7 +24,7 @@ bool wl_parse_number(const char *text, uint64_t *number) {
 }
 
 /* Digits with at most one point among them: no sign, exponent, "inf" or hexadecimal. */
-static bool parse_seconds(const char *text, double *seconds) {
+static bool parse_decimal(const char *text, double *number) {
     size_t digits = strspn(text, "0123456789");
     const char *rest = text + digits;
     if (*rest == '.') {
@@ -34,7 +34,7 @@ static bool parse_seconds(const char *text, double *seconds) {
     }
     if (digits == 0 || digits > 30 || *rest != '\0')
         return false;
-    *seconds = strtod(text, NULL);
+    *number = strtod(text, NULL);
     return true;
 }
 
@@ -72,14 +72,14 @@ static void take(wl_arg *arg, const char *text, bool positional) {
                     "%s takes a whole number from %" PRIu64 " to %" PRIu64 ", not '%.200s'",
                     title(arg, positional), arg->min, arg->max, text);
         *(uint64_t *)arg->target = number;
-    } else if (arg->kind == WL_ARG_SECONDS) {
-        double seconds;
-        if (!parse_seconds(text, &seconds) || seconds * 1000.0 < (double)arg->min ||
-            seconds * 1000.0 > (double)arg->max)
-            wl_fail(WL_EXIT_USAGE, "%s takes a number of seconds from %g to %g, not '%.200s'",
-                    title(arg, positional), (double)arg->min / 1000.0, (double)arg->max / 1000.0,
-                    text);
-        *(double *)arg->target = seconds;
+    } else if (arg->kind == WL_ARG_SECONDS || arg->kind == WL_ARG_DECIMAL) {
+        double number;
+        if (!parse_decimal(text, &number) || number < (double)arg->min / 1000.0 ||
+            number > (double)arg->max / 1000.0)
+            wl_fail(WL_EXIT_USAGE, "%s takes a number%s from %g to %g, not '%.200s'",
+                    title(arg, positional), arg->kind == WL_ARG_SECONDS ? " of seconds" : "",
+                    (double)arg->min / 1000.0, (double)arg->max / 1000.0, text);
+        *(double *)arg->target = number;
     } else if (arg->kind == WL_ARG_TEXT) {
         if (*text == '\0')
             wl_fail(WL_EXIT_USAGE, "%s takes %s, not an empty text", title(arg, positional),
@@ -114,7 +114,7 @@ static void print_help(const wl_arg_table *table) {
         printf("  %-24s %s", left, arg->help);
         if (arg->kind == WL_ARG_NUMBER)
             printf(" (%" PRIu64 " to %" PRIu64 ")", arg->min, arg->max);
-        if (arg->kind == WL_ARG_SECONDS)
+        if (arg->kind == WL_ARG_SECONDS || arg->kind == WL_ARG_DECIMAL)
             printf(" (%g to %g)", (double)arg->min / 1000.0, (double)arg->max / 1000.0);
         fputc('\n', stdout);
     }
@@ -240,4 +240,15 @@ void wl_args_bound_run(const wl_arg_table *table, const char *rounds_name, uint6
     }
     *seconds = 0;
     wl_args_find(table, "seconds")->unused = true;
+}
+
+void wl_args_settle_bounds(const wl_arg_table *table, const char *low, const char *high) {
+    const wl_arg *from = wl_args_find(table, low), *to = wl_args_find(table, high);
+    uint64_t *least = from->target, *most = to->target;
+    if (*least <= *most)
+        return;
+    if (from->given && to->given)
+        wl_fail(WL_EXIT_USAGE, "--%s %" PRIu64 " exceeds --%s %" PRIu64 "; give --%s at most --%s",
+                low, *least, high, *most, low, high);
+    *(from->given ? most : least) = from->given ? *least : *most;
 }

@@ -10,6 +10,7 @@ typedef enum {
     WL_ARG_FLAG,    /* no value; target: bool */
     WL_ARG_NUMBER,  /* a whole number, min to max; target: uint64_t */
     WL_ARG_SECONDS, /* a decimal fraction, min to max milliseconds; target: double, in seconds */
+    WL_ARG_DECIMAL, /* a decimal fraction, min to max thousandths; target: double */
     WL_ARG_TEXT     /* anything but the empty text; target: const char * into argv */
 } wl_arg_kind;
 
@@ -82,6 +83,10 @@ void wl_args_refuse_reversed(uint64_t min, uint64_t max);
  */
 void wl_args_bound_run(const wl_arg_table *table, const char *rounds_name, uint64_t calls,
                        uint64_t *rounds, uint64_t *operations, double *seconds);
+
+/* For two numbers, the bounds of a range: where only one was given, the other follows so far that
+ * the range is not empty; where both were and it is, the program ends with exit status 2. */
+void wl_args_settle_bounds(const wl_arg_table *table, const char *low, const char *high);
 
 /* Reads digits alone. False if `text` is anything else, or more than 2^64-1. */
 bool wl_parse_number(const char *text, uint64_t *number);

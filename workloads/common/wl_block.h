@@ -40,11 +40,11 @@ typedef struct {
     uint32_t serial;         /* with --check: of the next block */
 } wl_block_user;
 
-/* Gets a block of `size` bytes (1 or more) and writes to it. `set_aside` is the block that
- * stands for it in mode NONE. Ends the program where there is no memory. */
-WL_INLINE void *wl_block_get(uint32_t size, void *set_aside, wl_tag *tag, wl_block_user *user,
-                             const int mode, const bool timed) {
-    unsigned char *block;
+/* Calls malloc alone. `set_aside` is the block that stands for it in mode NONE. Ends the program
+ * where there is no memory. */
+WL_INLINE void *wl_block_allocate(size_t size, void *set_aside, wl_block_user *user, const int mode,
+                                  const bool timed) {
+    void *block;
     uint64_t before = 0;
     if (timed)
         before = wl_ticks_before();
@@ -56,6 +56,40 @@ WL_INLINE void *wl_block_get(uint32_t size, void *set_aside, wl_tag *tag, wl_blo
         wl_histogram_add(&user->latency->malloc_times, wl_ticks_after() - before);
     if (__builtin_expect(block == NULL, 0))
         wl_fail_out_of_memory(size);
+    return block;
+}
+
+/* Calls realloc alone; its time counts as malloc's. In mode NONE the block stays where it is. */
+WL_INLINE void *wl_block_resize(void *old, size_t size, wl_block_user *user, const int mode,
+                                const bool timed) {
+    void *block = old;
+    uint64_t before = 0;
+    if (timed)
+        before = wl_ticks_before();
+    if ((mode & WL_MODE_NONE) == 0)
+        block = realloc(old, size);
+    if (timed)
+        wl_histogram_add(&user->latency->malloc_times, wl_ticks_after() - before);
+    if (__builtin_expect(block == NULL, 0))
+        wl_fail_no_memory("realloc", size);
+    return block;
+}
+
+/* Calls free alone. */
+WL_INLINE void wl_block_free(void *block, wl_block_user *user, const int mode, const bool timed) {
+    uint64_t before = 0;
+    if (timed)
+        before = wl_ticks_before();
+    if ((mode & WL_MODE_NONE) == 0)
+        free(block);
+    if (timed)
+        wl_histogram_add(&user->latency->free_times, wl_ticks_after() - before);
+}
+
+/* Gets a block of `size` bytes (1 or more) and writes to it; the rest as wl_block_allocate. */
+WL_INLINE void *wl_block_get(uint32_t size, void *set_aside, wl_tag *tag, wl_block_user *user,
+                             const int mode, const bool timed) {
+    unsigned char *block = wl_block_allocate(size, set_aside, user, mode, timed);
     if ((mode & WL_MODE_CHECK) != 0) {
         tag->size = size;
         tag->serial = user->serial++;
@@ -70,19 +104,13 @@ WL_INLINE void *wl_block_get(uint32_t size, void *set_aside, wl_tag *tag, wl_blo
 /* Reads a block and frees it. */
 WL_INLINE void wl_block_release(void *block, const wl_tag *tag, wl_block_user *user, const int mode,
                                 const bool timed) {
-    uint64_t before = 0;
     if ((mode & WL_MODE_CHECK) != 0) {
         wl_pattern_verify(block, tag->size, tag->serial);
         user->blocks_checked++;
     } else {
         (void)*(const volatile unsigned char *)block;
     }
-    if (timed)
-        before = wl_ticks_before();
-    if ((mode & WL_MODE_NONE) == 0)
-        free(block);
-    if (timed)
-        wl_histogram_add(&user->latency->free_times, wl_ticks_after() - before);
+    wl_block_free(block, user, mode, timed);
 }
 
 /* Serial numbers of thread slot `number` (0 to 4095): no two slots come to the same one before

@@ -73,14 +73,22 @@ typedef void wl_loop(void *state, uint64_t iterations);
 /* When a thread's next call is timed; the distances come from a stream that no workload uses. */
 typedef struct {
     wl_random random;
-    uint64_t left; /* iterations before the timed one; UINT64_MAX: none is timed */
+    uint64_t left;  /* iterations before the timed one; UINT64_MAX: none is timed */
+    uint32_t every; /* iterations, of which one is timed on average */
 } wl_sampler;
 
-static inline wl_sampler wl_sampler_new(bool enabled, uint64_t seed, uint64_t stream) {
-    wl_sampler sampler = {.random = wl_random_stream(~seed, stream), .left = UINT64_MAX};
+/* One iteration of `every` is timed, on average; all of them where that is 1. */
+static inline wl_sampler wl_sampler_every(bool enabled, uint64_t seed, uint64_t stream,
+                                          uint32_t every) {
+    wl_sampler sampler = {
+        .random = wl_random_stream(~seed, stream), .left = UINT64_MAX, .every = every};
     if (enabled)
-        sampler.left = wl_sample_distance(&sampler.random) - 1;
+        sampler.left = wl_sample_distance(&sampler.random, every) - 1;
     return sampler;
+}
+
+static inline wl_sampler wl_sampler_new(bool enabled, uint64_t seed, uint64_t stream) {
+    return wl_sampler_every(enabled, seed, stream, WL_SAMPLE_EVERY);
 }
 
 /* Runs `iterations` of `plain`, in whose place `timed` runs those that are samples. */
@@ -91,7 +99,7 @@ static inline void wl_run_loop(wl_loop *plain, wl_loop *timed, void *state, uint
             plain(state, sampler->left);
         timed(state, 1);
         iterations -= sampler->left + 1;
-        sampler->left = wl_sample_distance(&sampler->random) - 1;
+        sampler->left = wl_sample_distance(&sampler->random, sampler->every) - 1;
     }
     if (iterations > 0)
         plain(state, iterations);
@@ -141,7 +149,13 @@ typedef struct {
     unsigned figure_count;         /* 0: the JSON object has no "figures" */
     const wl_memory_point *memory; /* its course, `memory_count` moments */
     unsigned memory_count;         /* 0: the JSON object has no "memory" */
+    const char *call;              /* whose times stand for malloc's; NULL: malloc's own */
+    int sample_every;              /* calls, of which one is timed; 0: WL_SAMPLE_EVERY */
 } wl_result;
+
+static inline int wl_sample_every(const wl_result *result) {
+    return result->sample_every == 0 ? WL_SAMPLE_EVERY : result->sample_every;
+}
 
 /* First call of every main(): name, clock, files, crashes. */
 void wl_driver_start(const char *workload);

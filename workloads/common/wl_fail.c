@@ -64,9 +64,13 @@ void wl_fail(int status, const char *format, ...) {
     _exit(status);
 }
 
-void wl_fail_out_of_memory(unsigned long long size) {
+void wl_fail_no_memory(const char *call, unsigned long long size) {
     wl_fail(WL_EXIT_RUN,
-            "out of memory: malloc(%llu) returned NULL; ask for fewer or smaller blocks, or raise "
-            "the memory limit",
-            size);
+            "out of memory: %s(%llu) returned NULL; ask for fewer or smaller blocks, or raise the "
+            "memory limit",
+            call, size);
+}
+
+void wl_fail_out_of_memory(unsigned long long size) {
+    wl_fail_no_memory("malloc", size);
 }

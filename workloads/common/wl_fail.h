@@ -25,4 +25,7 @@ void wl_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* malloc(size) returned NULL: ends the run with exit status 1. */
 _Noreturn void wl_fail_out_of_memory(unsigned long long size);
 
+/* The same for another call, such as "realloc". */
+_Noreturn void wl_fail_no_memory(const char *call, unsigned long long size);
+
 #endif

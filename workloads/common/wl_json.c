@@ -27,6 +27,7 @@ static void add_arguments(const wl_arg_table *table, wl_text *text) {
             wl_text_add(text, "%" PRIu64, *(const uint64_t *)arg->target);
             break;
         case WL_ARG_SECONDS:
+        case WL_ARG_DECIMAL:
             wl_text_add(text, "%.10g", *(const double *)arg->target);
             break;
         case WL_ARG_TEXT:
@@ -160,7 +161,7 @@ void wl_write_json(const wl_summary *summary, wl_text *text) {
     } else {
         wl_text_add(text,
                     "  \"latency\": {\"unit\": \"ns\", \"sample_every\": %d, \"clock_ns\": %.2f,\n",
-                    WL_SAMPLE_EVERY, summary->clock_ns);
+                    wl_sample_every(result), summary->clock_ns);
         add_times("malloc", &summary->malloc_times, text);
         wl_text_add(text, ",\n");
         add_times("free", &summary->free_times, text);

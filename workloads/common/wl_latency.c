@@ -3,6 +3,20 @@
 #include "wl_latency.h"
 
 #include <math.h>
+#include <stddef.h>
+
+#include "wl_memory.h"
+
+wl_latency *wl_latency_sum(const wl_latency *all, uint64_t count) {
+    if (all == NULL)
+        return NULL;
+    wl_latency *sum = wl_map_table(1, sizeof *sum, 0, "the sum of --latency");
+    for (uint64_t i = 0; i < count; i++) {
+        wl_histogram_merge(&sum->malloc_times, &all[i].malloc_times);
+        wl_histogram_merge(&sum->free_times, &all[i].free_times);
+    }
+    return sum;
+}
 
 void wl_histogram_merge(wl_histogram *into, const wl_histogram *from) {
     into->samples += from->samples;

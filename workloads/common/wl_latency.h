@@ -56,12 +56,14 @@ static inline void wl_histogram_add(wl_histogram *histogram, uint64_t ticks) {
     histogram->counts[wl_latency_bucket(ticks)]++;
 }
 
-/* Calls until the next sample: uniform around WL_SAMPLE_EVERY, from half to one and a half of it.
- */
-static inline uint64_t wl_sample_distance(wl_random *random) {
-    return WL_SAMPLE_EVERY / 2 + 1 +
-           wl_random_below(wl_high_bits(wl_random_next(random)), WL_SAMPLE_EVERY);
+/* Calls until the next sample: uniform around `every`, an odd number, from half to one and a half
+ * of it; for 1 always 1. */
+static inline uint64_t wl_sample_distance(wl_random *random, uint32_t every) {
+    return every / 2 + 1 + wl_random_below(wl_high_bits(wl_random_next(random)), every);
 }
+
+/* The sum of the times of `count` threads, on memory of its own; NULL where `all` is. */
+wl_latency *wl_latency_sum(const wl_latency *all, uint64_t count);
 
 /* Adds the samples of `from` to `into`. */
 void wl_histogram_merge(wl_histogram *into, const wl_histogram *from);

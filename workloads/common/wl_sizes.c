@@ -61,11 +61,10 @@ wl_sizes wl_sizes_from_table(const uint32_t *sizes, const double *weights, uint3
     return result;
 }
 
-wl_sizes wl_sizes_pareto(uint32_t limit) {
+wl_sizes wl_sizes_power_law(uint32_t least, uint32_t limit, double exponent) {
     enum { STEPS = 4096 };
     static uint32_t sizes[STEPS];
     static double weights[STEPS];
-    uint32_t least = limit < 8 ? 1 : 8;
     uint32_t count = 0;
     if (limit - least < STEPS) {
         while (least + count <= limit) {
@@ -82,9 +81,13 @@ wl_sizes wl_sizes_pareto(uint32_t limit) {
     }
     for (uint32_t i = 0; i < count; i++) {
         double next = i + 1 < count ? (double)sizes[i + 1] : (double)limit + 1.0;
-        weights[i] = 1.0 / (double)sizes[i] - 1.0 / next;
+        weights[i] = pow((double)sizes[i], -exponent) - pow(next, -exponent);
     }
     return wl_sizes_from_table(sizes, weights, count);
+}
+
+wl_sizes wl_sizes_pareto(uint32_t limit) {
+    return wl_sizes_power_law(limit < 8 ? 1 : 8, limit, 1.0);
 }
 
 /* ---- histogram files --------------------------------------------------------------------------

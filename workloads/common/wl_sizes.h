@@ -45,6 +45,10 @@ wl_sizes wl_sizes_from_table(const uint32_t *sizes, const double *weights, uint3
  */
 wl_sizes wl_sizes_pareto(uint32_t limit);
 
+/* Bounded Pareto from `least` to `most` bytes (1 <= least <= most): the share of blocks of `size`
+ * bytes or more falls as size to the power of -exponent (above 0). Steps as above. */
+wl_sizes wl_sizes_power_law(uint32_t least, uint32_t most, double exponent);
+
 /* Reads lines `SIZE COUNT`; `#` begins a comment, empty lines are passed over. Sizes are 1 to
  * `limit`. Ends the program with exit status 2 and "FILE:LINE" for a line that is anything else. */
 wl_sizes wl_sizes_from_file(const char *path, uint64_t limit);

@@ -21,7 +21,7 @@ static void add_arguments(const wl_arg_table *table, wl_text *text) {
         wl_text_add(text, " --%s", arg->name);
         if (arg->kind == WL_ARG_NUMBER)
             wl_text_add(text, " %" PRIu64, *(const uint64_t *)arg->target);
-        if (arg->kind == WL_ARG_SECONDS)
+        if (arg->kind == WL_ARG_SECONDS || arg->kind == WL_ARG_DECIMAL)
             wl_text_add(text, " %g", *(const double *)arg->target);
         if (arg->kind == WL_ARG_TEXT) {
             const char *value = *(const char *const *)arg->target;
@@ -77,10 +77,11 @@ static void add_times(const char *name, const wl_times *times, wl_text *text) {
 static void add_latency(const wl_summary *summary, wl_text *text) {
     wl_text_add(text,
                 "\ntime of a call, ns; one call in %d was timed; %.1f of it is the clock's own\n",
-                WL_SAMPLE_EVERY, summary->clock_ns);
+                wl_sample_every(summary->result), summary->clock_ns);
     wl_text_add(text, "%-10s %17s %12s %12s %12s %12s\n", "", "samples", "p50", "p99", "p99.9",
                 "worst");
-    add_times("malloc", &summary->malloc_times, text);
+    add_times(summary->result->call == NULL ? "malloc" : summary->result->call,
+              &summary->malloc_times, text);
     add_times("free", &summary->free_times, text);
 }
 
