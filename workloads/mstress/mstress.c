@@ -156,10 +156,11 @@ static void make_sizes(mstress *test) {
     test->sizes = wl_sizes_from_table(sizes, weights, count);
 }
 
-/* With --none: a block for every holder. */
-static void set_blocks_aside(const mstress *test, void **objects, uint64_t holders,
-                             const char *what) {
-    const uint64_t stride = (test->options.max + 15) / 16 * 16;
+/* With --none: a block for every holder, of the average size, so that the loop spans as much memory
+ * as with an allocator that packs its blocks. */
+static void set_blocks_aside(mstress *test, void **objects, uint64_t holders, const char *what) {
+    const uint64_t stride = ((uint64_t)test->sizes.mean + 16) / 16 * 16;
+    test->aside_bytes = (uint32_t)stride;
     unsigned char *blocks = wl_map_table(holders + test->options.slots, stride, 0, what);
     for (uint64_t i = 0; i < holders; i++)
         objects[i] = blocks + i * stride + 1; /* the lowest bit: empty */

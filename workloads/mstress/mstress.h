@@ -29,8 +29,9 @@ typedef struct {
 typedef struct {
     mstress_options options;
     wl_sizes sizes;
-    uint64_t table; /* objects of a thread that others replace; behind them those it keeps */
-    uint64_t burst; /* objects between two looks at the time */
+    uint64_t table;       /* objects of a thread that others replace; behind them those it keeps */
+    uint32_t aside_bytes; /* with --none: of every block */
+    uint64_t burst;       /* objects between two looks at the time */
     int mode;
     shared_slot *slots;
     wl_run run;

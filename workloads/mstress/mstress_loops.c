@@ -22,9 +22,10 @@ WL_INLINE void *set_aside(void *block) {
     return (void *)((uintptr_t)block & ~(uintptr_t)1);
 }
 
-/* With --none a large object is stood for by a block of --max bytes. */
+/* With --none all blocks are as large as objects are on average, and larger objects are cut to
+ * that. */
 WL_INLINE uint32_t size_within(const mstress *test, uint32_t size, const int mode) {
-    const uint32_t most = (uint32_t)test->options.max;
+    const uint32_t most = test->aside_bytes;
     return (mode & WL_MODE_NONE) != 0 && size > most ? most : size;
 }
 
