@@ -140,20 +140,25 @@ TESTS := $(patsubst tests/c/%.c,%,$(TEST_SRC))
 # What measures real programs, and what is preloaded into them beside the allocator.
 PROGRAM_TOOLS := run_program libwl_witness.so
 programs_obj = $(call obj,$(addprefix workloads/programs/,$(addsuffix .c,$(1))))
+# What records a program's allocation calls, and what reads that.
+TRACE_TOOLS := libhakmem-trace.so trace_info
+trace_obj = $(call obj,$(addprefix workloads/trace/,$(addsuffix .c,$(1))))
+TRACE_RECORD_OBJ := $(call trace_obj,calls operators next recorder process trace_file settings say)
+TRACE_READ_OBJ := $(call trace_obj,trace_read trace_image trace_cursor trace_blocks)
 
-.PHONY: all tests clean list install uninstall note-missing hakmem $(DRIVERS) $(LIBRARIES) $(TESTS) $(STRESS_BOTH) $(PROGRAM_TOOLS)
-all: $(LIBRARIES) hakmem $(DRIVERS_FOUND) $(if $(SANITIZE),,$(PROGRAM_TOOLS)) note-missing
+.PHONY: all tests clean list install uninstall note-missing hakmem $(DRIVERS) $(LIBRARIES) $(TESTS) $(STRESS_BOTH) $(PROGRAM_TOOLS) $(TRACE_TOOLS)
+all: $(LIBRARIES) hakmem $(DRIVERS_FOUND) $(if $(SANITIZE),,$(PROGRAM_TOOLS) $(TRACE_TOOLS)) note-missing
 note-missing:
 ifneq ($(MISSING),)
 	@echo "make: left out because not installed$(for_cross): $(foreach a,$(MISSING),$(a) (package $(package_$(a))))" >&2
 endif
-hakmem $(DRIVERS) $(LIBRARIES) $(STRESS_BOTH) $(PROGRAM_TOOLS): %: $(OUT)/%
+hakmem $(DRIVERS) $(LIBRARIES) $(STRESS_BOTH) $(PROGRAM_TOOLS) $(TRACE_TOOLS): %: $(OUT)/%
 tests: $(TESTS)
 $(TESTS): %: $(OUT)/tests/%
 clean:
 	rm -rf out
 list:
-	@printf '%s\n' all tests clean install uninstall hakmem $(LIBRARIES) $(DRIVERS) $(TESTS) $(STRESS_BOTH) $(PROGRAM_TOOLS)
+	@printf '%s\n' all tests clean install uninstall hakmem $(LIBRARIES) $(DRIVERS) $(TESTS) $(STRESS_BOTH) $(PROGRAM_TOOLS) $(TRACE_TOOLS)
 
 # ---- rules ---------------------------------------------------------------------------------
 # Rewritten only when the compiler or a flag changed, so that objects are rebuilt then.
@@ -238,6 +243,14 @@ $(OUT)/run_program: $(run_program_obj)
 $(OUT)/libwl_witness.so: $(witness_obj) workloads/programs/witness.map
 	$(CC) $(SANITIZE) -shared -Wl,--version-script=workloads/programs/witness.map $(LDFLAGS) $(witness_obj) -ldl -o $@
 
+# The recorder stands before any allocator, and takes no other name from the program.
+$(TRACE_RECORD_OBJ): DRIVER_FLAGS += -fvisibility=hidden -fasynchronous-unwind-tables
+$(OUT)/libhakmem-trace.so: $(TRACE_RECORD_OBJ)
+	$(CC) -shared -pthread -Wl,-soname,libhakmem-trace.so -Wl,-z,relro,-z,now,-z,nodelete $(LDFLAGS) $^ -ldl -o $@
+trace_info_obj := $(call trace_obj,trace_info) $(TRACE_READ_OBJ) $(call obj,workloads/common/wl_fail.c)
+$(OUT)/trace_info: $(trace_info_obj)
+	$(CC) $(SANITIZE) $(LDFLAGS) $^ -o $@
+
 $(OUT)/tests/%: $(OUT)/obj/tests/c/%.o $(ALLOC_OBJ)
 	@mkdir -p $(@D)
 	$(CC) $(SANITIZE) -pthread $(LDFLAGS) $(TEST_LDFLAGS) $^ $(WRAP_$(VARIANT)) $(if $(WITHOUT_CMOCKA),,-lcmocka) -ldl -o $@
@@ -257,9 +270,9 @@ $(foreach s,$(STRESS),$(eval $(call stress_rule,$(s))))
 # installed below the same PREFIX and DESTDIR.
 INSTALL_SETTINGS = OUT=$(call quote_sh,$(OUT)) VERSION=$(VERSION) SONAME=$(SONAME) \
     $(foreach v,DESTDIR PREFIX BINDIR LIBDIR INCLUDEDIR DATADIR MANDIR,$(v)=$(call quote_sh,$($(v))))
-install: $(OUT)/libhakmem.so $(OUT)/libhakmem.a $(OUT)/hakmem
+install: $(OUT)/libhakmem.so $(OUT)/libhakmem.a $(OUT)/hakmem $(if $(SANITIZE),,$(OUT)/libhakmem-trace.so $(OUT)/trace_info)
 	@$(INSTALL_SETTINGS) packaging/install.sh install
 uninstall:
 	@$(INSTALL_SETTINGS) packaging/install.sh uninstall
 
--include $(patsubst %.o,%.d,$(ALLOC_OBJ) $(FLOOR_OBJ) $(COMMON_OBJ) $(TOOL_OBJ) $(foreach w,$(WORKLOADS),$(call driver_obj,$(w))) $(call obj,$(TEST_SRC)) $(foreach s,$(STRESS),$(call stress_obj,$(s))) $(call programs_obj,run_program process_tree witness bindings))
+-include $(patsubst %.o,%.d,$(ALLOC_OBJ) $(FLOOR_OBJ) $(COMMON_OBJ) $(TOOL_OBJ) $(foreach w,$(WORKLOADS),$(call driver_obj,$(w))) $(call obj,$(TEST_SRC)) $(foreach s,$(STRESS),$(call stress_obj,$(s))) $(call programs_obj,run_program process_tree witness bindings) $(TRACE_RECORD_OBJ) $(TRACE_READ_OBJ) $(call trace_obj,trace_info))

@@ -22,6 +22,8 @@ A TARGET is
                         the library
   libfloor.so           the measuring rod
   hakmem                the command: hakmem run PROGRAM
+  libhakmem-trace.so, trace_info
+                        the recorder of allocation calls, and what shows its traces (docs/traces.md)
   all                   all of these
   install, uninstall    puts library, command, header and manual pages below PREFIX (/usr/local), or
                         removes them; below DESTDIR, if that is set

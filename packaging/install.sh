@@ -144,6 +144,10 @@ install_all() {
     put 644 "$OUT/libhakmem.a" "$LIBDIR/libhakmem.a"
     put 644 allocator/include/hakmem.h "$INCLUDEDIR/hakmem.h"
     put 755 "$OUT/hakmem" "$BINDIR/hakmem"
+    if [ -e "$OUT/libhakmem-trace.so" ]; then # sanitizer builds have none
+        put 755 "$OUT/libhakmem-trace.so" "$LIBDIR/libhakmem-trace.so"
+        put 755 "$OUT/trace_info" "$BINDIR/hakmem-trace-info"
+    fi
     put_packages
     for page in man/*.[1-8]; do put 644 "$page" "$MANDIR/man${page##*.}/${page##*/}"; done
     # Files of an older version go; the folders that it made are still ours.

@@ -39,6 +39,7 @@ def files_below(folder: Path) -> set[str]:
 
 FILES = {
     "bin/hakmem", "include/hakmem.h", "lib/libhakmem.a", "lib/libhakmem.so", "lib/libhakmem.so.0",
+    "lib/libhakmem-trace.so", "bin/hakmem-trace-info",
     f"lib/libhakmem.so.{VERSION}", "lib/pkgconfig/hakmem.pc", "lib/cmake/hakmem/hakmemConfig.cmake",
     "lib/cmake/hakmem/hakmemConfigVersion.cmake", "share/man/man1/hakmem.1", "share/man/man3/hakmem.3",
     "share/man/man7/hakmem.7", "share/hakmem/manifest",

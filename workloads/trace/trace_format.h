@@ -88,8 +88,8 @@ typedef enum {
     TRACE_FAILED = 11, /* it has ended with NULL: the old block is what it was; the size refused */
     TRACE_RELEASED = 12,   /* realloc to size 0 has ended with NULL: the old block is free */
     TRACE_PAUSE = 13,      /* no call: adds `size` ticks to the thread's time; address TRACE_NULL */
-    TRACE_THREAD_END = 14, /* no call: the thread ends. Calls from its last destructors may follow
-                              in a further segment, and then once more such a record */
+    TRACE_THREAD_END = 14, /* no call: the thread ends. Calls of its very last destructors may
+                              follow in further segments */
 } trace_record;
 
 /* Ticks. */
