@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from runner.allocators import FLOOR, NONE, RODS, SUBJECT
+from runner.matrix import WORKLOADS
 from runner.records import Cell, Measurement, RunHeader, Sample
 
 CONFIDENCE = 0.95
@@ -109,7 +110,8 @@ class Analysis:
     undisturbed_means: dict[str, Mean]  # by workload ("" for all): best sample to best sample
     memory_means: dict[str, Mean]  # by workload ("" for all), to the leanest baseline
     memory_by_baseline: dict[tuple[str, str], Ratio]  # by cell and baseline: peak memory
-    # Where the floor or none was measured: by cell and allocator, and by round, seconds an operation.
+    # Where the floor or none was measured: by cell and allocator, and by round, seconds an
+    # operation in the steady phase, where the workload has one.
     seconds_by_round: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)
 
     def cells_of(self, workload: str) -> list[Cell]:
@@ -258,10 +260,20 @@ def _seconds_by_round(
     return {
         key: {
             s.round: 1 / speed for s in group if s.measured is not None
-            for speed in [_speed(s.measured, cells[key[0]].is_program)] if speed > 0
+            for speed in [_steady_speed(s.measured, cells[key[0]])] if speed > 0
         }
         for key, group in grouped.items()
     }
+
+
+def _steady_speed(measured: Measurement, cell: Cell) -> float:
+    """The speed of the phase that the workload's length is meant for: the page faults of filling a table
+    of millions of slots say nothing of the loop."""
+    phase = WORKLOADS[cell.workload].steady if cell.workload in WORKLOADS else ""
+    for each in measured.phases if phase else ():
+        if each.name == phase:
+            return each.ops_per_second
+    return _speed(measured, cell.is_program)
 
 
 def _subject(header: RunHeader) -> str:

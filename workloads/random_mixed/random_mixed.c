@@ -33,7 +33,7 @@ typedef struct {
     _Alignas(128) mixed *test;
     void **blocks;            /* NULL: the slot is empty */
     wl_tag *tags;             /* only with --check */
-    unsigned char *set_aside; /* with --none: `stride` bytes for each slot */
+    unsigned char *set_aside; /* with --none: a block each `stride` bytes, see set_aside_for */
     uint64_t stride;
     wl_random random;
     uint64_t checksum;
@@ -163,6 +163,27 @@ static void *serve(void *data) {
     return NULL;
 }
 
+/* With --none: where a thread's blocks lie. They take as much memory as the blocks of an allocator
+ * do on average, half of the slots times the mean size, so that the loop misses the caches as often
+ * as with one: so they overlap, which only --check would see. Made resident in advance: no page
+ * fault of theirs is in the run. */
+typedef struct {
+    unsigned char *bytes; /* of all threads; NULL without --none */
+    uint64_t stride;      /* bytes from one slot's block to the next slot's */
+    uint64_t of_thread;   /* bytes */
+} set_aside_blocks;
+
+static set_aside_blocks set_aside_for(const mixed_options *options, double mean, const char *what) {
+    if (!options->common.none)
+        return (set_aside_blocks){NULL, 0, 0};
+    double wanted = options->common.check ? (double)options->size : mean / 2;
+    uint64_t stride = ((uint64_t)wanted + 15) / 16 * 16;
+    stride = stride == 0 ? 16 : stride;
+    uint64_t count = options->slots + options->size / stride + 1; /* the last one is whole, too */
+    return (set_aside_blocks){wl_map_table(options->threads * count, stride, 1, what), stride,
+                              count * stride};
+}
+
 static mixed_thread *prepare(mixed *test) {
     const mixed_options *options = &test->options;
     const uint64_t entries = options->threads * options->slots;
@@ -181,15 +202,14 @@ static mixed_thread *prepare(mixed *test) {
              options->slots, options->size, options->threads);
     double mean = test->table.cells == NULL ? (double)options->size / 2 : test->table.mean;
     wl_refuse_beyond_memory((double)entries / 2 * mean, what);
-    const uint64_t stride = (options->size + 15) / 16 * 16;
-    unsigned char *set_aside = options->common.none ? wl_map_table(entries, stride, 0, what) : NULL;
+    const set_aside_blocks set_aside = set_aside_for(options, mean, what);
     for (uint64_t i = 0; i < options->threads; i++)
         threads[i] = (mixed_thread){
             .test = test,
             .blocks = blocks + i * options->slots,
             .tags = tags == NULL ? NULL : tags + i * options->slots,
-            .set_aside = set_aside == NULL ? NULL : set_aside + i * options->slots * stride,
-            .stride = stride,
+            .set_aside = set_aside.bytes == NULL ? NULL : set_aside.bytes + i * set_aside.of_thread,
+            .stride = set_aside.stride,
             .random = wl_random_stream(options->common.seed, i),
             .user = {.latency = latencies == NULL ? NULL : &latencies[i],
                      .serial = wl_first_serial(i)},
