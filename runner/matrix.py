@@ -23,7 +23,7 @@ import itertools
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Optional
 
@@ -97,6 +97,7 @@ class Workload:
     program: bool = False  # a real program: a fixed amount of work, no threads of ours
     default: bool = True  # measured where no workloads are named
     figures: tuple[str, ...] = ()  # of the driver's own figures, those that the tables show
+    most: dict[str, int] = field(default_factory=dict)  # of keys, where it is less than KEYS says
 
 
 WORKLOADS: dict[str, Workload] = {
@@ -132,6 +133,7 @@ WORKLOADS: dict[str, Workload] = {
                 True,
                 ("--threads", "1", "--operations", "2000", "--repetitions", "1"),
                 default=False,
+                most={"size": 65536},
                 figures=("fill_shared_objects", "churn_shared_objects", "churn_shared_percent"),
             )
             for name in ("cache_thrash", "cache_scratch")
@@ -417,6 +419,11 @@ def _cell(workload: Workload, given: dict[str, Value], default_work: int) -> Cel
             f"--matrix: min={parameters['min']} exceeds max={parameters['max']} in a cell of "
             f"{workload.name}; give both so that min is at most max."
         )
+    for name, most in workload.most.items():
+        if isinstance(parameters[name], int) and parameters[name] > most:
+            raise UsageError(
+                f"--matrix {name}={parameters[name]}: {workload.name} takes at most {most}."
+            )
     if parameters.get("size") == "mix" and workload.name != "xmalloc":
         raise UsageError(
             f"--matrix size=mix: only xmalloc has it; {workload.name} needs a number, so choose "

@@ -143,6 +143,14 @@ def test_least_and_greatest_size_in_the_wrong_order_name_the_workload() -> None:
     assert cell.parameters == {"min": 2000, "blocks": 7, "threads": 1}
 
 
+def test_a_value_beyond_what_the_workload_takes_is_refused() -> None:
+    make_cells(["cache_thrash"], parse_matrix(["size=8,65536"]), [1])
+    with pytest.raises(UsageError, match="size=65537: cache_thrash takes at most 65536"):
+        make_cells(["cache_thrash"], parse_matrix(["size=8,65537"]), [1])
+    with pytest.raises(UsageError, match="only xmalloc has it; cache_thrash needs a number"):
+        make_cells(["cache_thrash"], parse_matrix(["size=mix"]), [1])
+
+
 def test_both_kinds_of_threads_of_xmalloc() -> None:
     (cell,) = make_cells(["xmalloc"], parse_matrix(["allocators=3"]), [1])
     assert (cell.parameters["allocators"], cell.parameters["releasers"]) == (3, 1)
