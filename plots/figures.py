@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
@@ -19,6 +19,7 @@ from plots.album import Album
 from plots.style import Look, grid_of, legend_below, looks_of, save
 from runner.estimate import Analysis, Estimate
 from runner.records import Cell
+from runner.units import speed_unit
 
 MOST_PANELS = 12
 _MEBIBYTE = 1 << 20
@@ -27,6 +28,8 @@ _UNITS = {
     "chunks": "blocks of a thread", "slots": "slots", "batch": "blocks in a batch",
     "rounds": "rounds before a hand-over", "seconds": "length, s",
     "operations": "operations of a thread", "allocators": "allocating threads",
+    "live": "live blocks, bytes", "factor": "factor of a step", "with-others": "small blocks before each step",
+    "touch": "bytes touched", "alpha": "exponent of sizes", "life-alpha": "exponent of lifetimes",
     "releasers": "freeing threads", "threads": "threads", "seed": "seed", "sizes": "distribution",
 }
 # Ticks of a ratio's axis, from the finest; the first that gives few enough is taken.
@@ -112,7 +115,7 @@ def draw_workloads(analysis: Analysis, album: Album) -> None:
     programs = {cell.workload for cell in analysis.program_cells}
 
     def speed(cell: Cell, name: str) -> Optional[Bounds]:
-        return _bounds(analysis.results[cell.id, name].throughput, 1e6)
+        return _bounds(analysis.results[cell.id, name].throughput, speed_unit(analysis, cell.workload).size)
 
     def memory(cell: Cell, name: str) -> Optional[Bounds]:
         return _bounds(analysis.results[cell.id, name].peak_rss, _MEBIBYTE)
@@ -122,7 +125,7 @@ def draw_workloads(analysis: Analysis, album: Album) -> None:
         return (found.median, found.interval.low, found.interval.high) if found else None
 
     kinds = [
-        Kind("throughput", "throughput", "throughput, million operations a second", names, speed),
+        Kind("throughput", "throughput", "", names, speed),  # the unit is the workload's
         Kind("memory", "peak resident memory", "peak memory, MiB", names, memory),
     ]
     if analysis.baselines and not analysis.header.builds:  # builds have pictures of their own
@@ -135,6 +138,8 @@ def draw_workloads(analysis: Analysis, album: Album) -> None:
         for kind in kinds:
             if workload not in programs and album.wants(kind.name, f"{kind.name}-{workload}"):
                 layout = layout_of(analysis.cells_of(workload))
+                if kind.name == "throughput":
+                    kind = replace(kind, unit=f"throughput, {speed_unit(analysis, workload).name}")
                 figure = _figure(analysis, workload, layout, kind, looks)
                 save(figure, album, kind.name, workload, f"{workload}: {kind.title}",
                      _caption(analysis, layout, kind))

@@ -13,6 +13,7 @@ from plots.figures import Layout, layout_of
 from plots.style import Look, grid_of, legend_below, looks_of, save
 from runner.estimate import Analysis
 from runner.records import Cell
+from runner.units import speed_unit
 
 _MEBIBYTE = 1 << 20
 _WIDE = 12  # the axis of memory is logarithmic from this ratio of largest to smallest on
@@ -78,7 +79,7 @@ def _draw_panel(
         heights += up
         if len(points) > 1:
             ends += [(p[1], p[2], str(p[0].parameters[axis]), look.colour) for p in (points[0], points[-1])]
-    axes.set_xlabel("throughput, million operations a second (right is better)")
+    axes.set_xlabel(f"throughput, {speed_unit(analysis, cells[0].workload).name} (right is better)")
     axes.set_ylabel("peak memory, MiB (low is better)")
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7))
@@ -91,8 +92,8 @@ def _points(analysis: Analysis, cells: list[Cell], name: str) -> list[tuple[Cell
     for cell in cells:
         result = analysis.results[cell.id, name]
         if result.throughput is not None and result.peak_rss is not None:
-            speed, memory = result.throughput.median / 1e6, result.peak_rss.median / _MEBIBYTE
-            found.append((cell, speed, memory))
+            speed = result.throughput.median / speed_unit(analysis, cell.workload).size
+            found.append((cell, speed, result.peak_rss.median / _MEBIBYTE))
     return found
 
 

@@ -12,6 +12,7 @@ from runner.floor_distance import FloorCell, floor_cells, mean_distance, undefin
 from runner.matrix import axis_names, shown_figures
 from runner.records import Cell
 from runner.standing import Behind, behind, memory_mean
+from runner.units import SpeedUnit, speed_unit
 
 MEBIBYTE = 1 << 20
 
@@ -70,16 +71,17 @@ def _speed_block(analysis: Analysis, workload: str) -> Block:
     if analysis.baselines:
         headings.append(f"{analysis.subject} / best baseline")
     rows: list[list[str]] = []
+    unit = speed_unit(analysis, workload)
     for cell in analysis.cells_of(workload):
         row = [cell_label(analysis, cell)]
         for name in analysis.allocators:
             result = analysis.results[cell.id, name]
-            row.append(_state(result) or _throughput(result.throughput))
+            row.append(_state(result) or _throughput(result.throughput, unit))
         if analysis.baselines:
             row.append(_best_ratio(analysis, cell))
         rows.append(row)
     return Block(
-        f"{workload}: throughput, million operations a second, median ± 95% interval",
+        f"{workload}: throughput, {unit.name}, median ± 95% interval",
         headings, rows,
     )
 
@@ -136,7 +138,7 @@ def _cpu_block(analysis: Analysis) -> Block:
         row = [cell.id]
         for name in analysis.allocators:
             result = analysis.results[cell.id, name]
-            row.append(_state(result) or _with_half_width(result.cpu_seconds, 1.0))
+            row.append(_state(result) or _with_half_width(result.cpu_seconds, 1.0, tenths=True))
         if analysis.baselines:
             ratio = analysis.ratios.get((cell.id, analysis.best.get(cell.id, "")))
             row.append(_ratio_text(ratio.inverse() if ratio else None))
@@ -156,7 +158,7 @@ def _program_memory_block(analysis: Analysis) -> Block:
         row = [cell.id]
         for name in analysis.allocators:
             result = analysis.results[cell.id, name]
-            row.append(_state(result) or _with_half_width(result.peak_rss, MEBIBYTE))
+            row.append(_state(result) or _with_half_width(result.peak_rss, MEBIBYTE, tenths=True))
         if analysis.baselines:
             leanest = analysis.memory_ratios.get(cell.id, ("", 0.0))[0]
             row.append(_ratio_text(analysis.memory_by_baseline.get((cell.id, leanest))))
@@ -258,16 +260,16 @@ def _state(result: Result) -> Optional[str]:
     return None if result.throughput is not None else "-"
 
 
-def _throughput(estimate: Optional[Estimate]) -> str:
-    return _with_half_width(estimate, 1e6)
+def _throughput(estimate: Optional[Estimate], unit: SpeedUnit) -> str:
+    return _with_half_width(estimate, unit.size, tenths=False)
 
 
-def _with_half_width(estimate: Optional[Estimate], unit: float) -> str:
-    """The median, and half of the interval's width as a share of it: ±0.4% where it is small."""
+def _with_half_width(estimate: Optional[Estimate], unit: float, tenths: bool) -> str:
+    """The median, and half of the interval's width as a share of it: with `tenths` ±0.4% where it is small."""
     if estimate is None:
         return "-"
     half = (estimate.interval.high - estimate.interval.low) / 2 / estimate.median
-    digits = 0 if half >= 0.0095 or unit == 1e6 else 1
+    digits = 1 if tenths and half < 0.0095 else 0
     return f"{_figure(estimate.median / unit)} ±{half:.{digits}%}"
 
 
