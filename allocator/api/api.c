@@ -146,7 +146,7 @@ HAK_COLD static size_t foreign_usable(void *block, const char *function) {
 
 /* Ends the program unless a small block that the program holds begins there. */
 static void check_small(const void *block, unsigned class_index, const char *function) {
-    if (HAK_UNLIKELY(!hak_begins_block(block, class_index) || hak_is_marked(block, class_index)))
+    if (HAK_UNLIKELY(!hak_begins_block(block, class_index) || hak_is_marked(block)))
         hak_inspect_fatal_pointer(function, block);
 }
 
@@ -165,7 +165,7 @@ HAK_NOINLINE void hak_free_slow(void *block) {
         check_small(block, kind, "free");
         if (HAK_UNLIKELY(hak_instrumented))
             note_home(block, kind);
-        hak_mark(block, kind);
+        hak_mark(block);
         hak_poison(block, hak_class_size[kind]);
         hak_heap_overflow(block, kind);
         errno = kept;

@@ -245,7 +245,6 @@ HAK_COLD static void init_slow(void) {
     int kept = errno;
     hak_options_init();
     hak_guard_init();
-    hak_marks_init();
     hak_instrumented = hak_guarding() || hak_option(HAK_OPT_STATS);
     hak_page_map_init();
     /* The program may have taken all there are (PTHREAD_KEYS_MAX): allocation is slow then. */

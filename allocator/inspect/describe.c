@@ -79,7 +79,7 @@ static void describe_small(struct hak_place *place, unsigned class_index) {
         place->never_used = !carved;
         return;
     }
-    bool marked = hak_is_marked(place->block, class_index);
+    bool marked = hak_is_marked(place->block);
     place->in_use = carved && !marked;
     /* The last block that was carved goes back to where it came from, mark and all. */
     place->never_used = !carved && !marked;
@@ -159,8 +159,7 @@ static struct hak_superslab *superslab_at(const void *address) {
 }
 
 static bool is_own(const void *address) {
-    return hak_os_is_meta(address) ||
-           (uintptr_t)address - (uintptr_t)hak_page_map_flat < hak_page_map_limit;
+    return hak_os_is_meta(address) || hak_page_map_holds(address);
 }
 
 struct hak_place hak_describe(const void *address) {

@@ -37,7 +37,7 @@ static bool is_live(struct walk *walk, char *block, unsigned class_index, size_t
     /* A free block's mark can be read: the allocator wrote it. */
     if (!can_read(walk, hak_mark_place(block)))
         return true;
-    if (hak_is_marked(block, class_index))
+    if (hak_is_marked(block))
         return false;
     if (hak_guarding() && can_read(walk, block + size - 16) &&
         !hak_guard_look(block, class_index, usable))

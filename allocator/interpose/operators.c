@@ -120,9 +120,15 @@ OPERATOR void *_ZnwmSt11align_val_t(size_t size, size_t alignment);
 OPERATOR void _ZdlPv(void *block);
 OPERATOR void _ZdlPvSt11align_val_t(void *block, size_t alignment);
 
-void *_Znwm(size_t size) {
+HAK_NOINLINE static void *new_rare(size_t size) {
     void *block = hak_early() ? hak_early_new(HAK_MIN_ALIGN, size) : MALLOC(size);
     return HAK_LIKELY(block != NULL) ? block : new_failed(HAK_MIN_ALIGN, size);
+}
+
+/* Without a stack frame, as malloc. */
+void *_Znwm(size_t size) {
+    void *block = hak_early() ? NULL : MALLOC_HIT(size);
+    return HAK_LIKELY(block != NULL) ? block : new_rare(size);
 }
 
 void *_ZnwmSt11align_val_t(size_t size, size_t alignment) {

@@ -1,5 +1,6 @@
 /* Both forms of the page map. */
 #include "page_map/page_map.h"
+#include "base/mark.h"
 #include "base/options.h"
 #include "os/os.h"
 
@@ -8,8 +9,15 @@
 #define LEAF_BITS  16u /* a leaf covers 4 GiB */
 #define LEAF_UNITS ((size_t)1 << LEAF_BITS)
 
-_Atomic uint8_t *hak_page_map_flat;
-size_t hak_page_map_limit;
+/* The flat map: HAK_PAGE_MAP_UNITS entries that are used, and those up to 48 bits of address, which
+ * stay HAK_KIND_NONE, so that free() may read the entry of any pointer. */
+#define FLAT_UNITS ((size_t)1 << (48u - HAK_SLAB_SHIFT))
+/* What lies before it: a multiple of any page size, of which only the end is touched. */
+#define HEAD_SIZE HAK_SLAB_SIZE
+_Static_assert(sizeof(struct hak_marks) <= HEAD_SIZE, "the table of marks fits before the map");
+static _Atomic uint8_t *flat; /* NULL: there is none */
+static size_t flat_limit;     /* units: HAK_PAGE_MAP_UNITS, or 0 */
+
 static _Atomic(_Atomic uint8_t *) leaves[HAK_PAGE_MAP_UNITS >> LEAF_BITS];
 
 /* The flat map is read-only but for the slices of 64 KiB in which something was set: so it costs no
@@ -18,16 +26,34 @@ static _Atomic(_Atomic uint8_t *) leaves[HAK_PAGE_MAP_UNITS >> LEAF_BITS];
 static _Atomic uint64_t writable[HAK_PAGE_MAP_UNITS / SLICE_UNITS / 64];
 
 void hak_page_map_init(void) {
+    struct hak_marks *marks = hak_marks_now();
+    hak_marks_fill(marks);
     if (hak_option(HAK_OPT_PAGE_MAP) != 1)
         return;
     /* Where address space is limited, this would take it from the program. */
-    if (hak_os_address_limit() / 64 < HAK_PAGE_MAP_UNITS)
+    if (hak_os_address_limit() / 32 < FLAT_UNITS)
         return;
-    void *flat = hak_os_map_zeros(HAK_PAGE_MAP_UNITS);
-    if (flat) {
-        hak_page_map_flat = flat;
-        hak_page_map_limit = HAK_PAGE_MAP_UNITS;
+    char *head = hak_os_map_zeros(HEAD_SIZE + FLAT_UNITS);
+    if (!head)
+        return;
+    if (!hak_os_commit(head, HEAD_SIZE)) {
+        hak_os_unreserve(head, HEAD_SIZE + FLAT_UNITS);
+        return;
     }
+    marks = (struct hak_marks *)(void *)(head + HEAD_SIZE - sizeof *marks);
+    hak_marks_fill(marks);
+    marks->scale = (uint64_t)1 << HAK_PLACE_SHIFT;
+    flat = marks->kinds;
+    flat_limit = HAK_PAGE_MAP_UNITS;
+    hak_marks_use(marks);
+}
+
+bool hak_page_map_is_flat(void) {
+    return flat_limit != 0;
+}
+
+bool hak_page_map_holds(const void *address) {
+    return flat && (uintptr_t)address - ((uintptr_t)flat - HEAD_SIZE) < HEAD_SIZE + FLAT_UNITS;
 }
 
 static bool make_writable(size_t unit) {
@@ -37,7 +63,7 @@ static bool make_writable(size_t unit) {
     /* acquire, release: who sees the bit may write */
     if (HAK_LIKELY(atomic_load_explicit(word, memory_order_acquire) & bit))
         return true;
-    if (!hak_os_commit((void *)(uintptr_t)&hak_page_map_flat[slice * SLICE_UNITS], SLICE_UNITS))
+    if (!hak_os_commit((void *)(uintptr_t)&flat[slice * SLICE_UNITS], SLICE_UNITS))
         return false;
     atomic_fetch_or_explicit(word, bit, memory_order_release);
     return true;
@@ -63,10 +89,10 @@ static _Atomic uint8_t *leaf_of(size_t unit, bool make) {
 bool hak_page_map_set(const void *address, unsigned kind) {
     size_t unit = (uintptr_t)address >> HAK_SLAB_SHIFT;
     _Atomic uint8_t *entry;
-    if (unit < hak_page_map_limit) {
+    if (unit < flat_limit) {
         if (!make_writable(unit))
             return false;
-        entry = &hak_page_map_flat[unit];
+        entry = &flat[unit];
     } else {
         _Atomic uint8_t *leaf = unit < HAK_PAGE_MAP_UNITS ? leaf_of(unit, true) : NULL;
         if (!leaf) {
@@ -86,8 +112,8 @@ bool hak_page_map_set(const void *address, unsigned kind) {
  * Where nobody handed anything over (a foreign or a freed pointer) any answer will do. */
 unsigned hak_page_map_get(const void *address) {
     size_t unit = (uintptr_t)address >> HAK_SLAB_SHIFT;
-    if (unit < hak_page_map_limit)
-        return atomic_load_explicit(&hak_page_map_flat[unit], memory_order_relaxed);
+    if (unit < flat_limit)
+        return atomic_load_explicit(&flat[unit], memory_order_relaxed);
     if (unit >= HAK_PAGE_MAP_UNITS)
         return HAK_KIND_NONE;
     _Atomic uint8_t *leaf = leaf_of(unit, false);

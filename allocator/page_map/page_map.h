@@ -1,9 +1,8 @@
 /* The page map: from an address to what lies there, one byte for every 64 KiB of address space.
  *
- * Flat: one sparse mapping that covers the whole user address space, so that looking up is one
- * load. Where so much address space can't be had (ulimit -v, strict overcommit) a two-level table
- * takes its place; the limit is then 0, which sends every look-up of the fast path down its slow
- * one.
+ * Flat: one sparse mapping that covers 48 bits of address, so that looking up is one load; it
+ * follows what else free() reads, see base/mark.h. Where so much address space can't be had
+ * (ulimit -v, strict overcommit) a two-level table takes its place.
  *
  * An entry is written before the first block that lies there is handed out, and reset after the
  * last one came home, so that whoever holds a block may read its entry without synchronising. */
@@ -21,10 +20,13 @@
 #endif
 #define HAK_PAGE_MAP_UNITS ((size_t)1 << (HAK_ADDRESS_BITS - HAK_SLAB_SHIFT))
 
-extern HAK_HIDDEN _Atomic uint8_t *hak_page_map_flat; /* HAK_PAGE_MAP_UNITS entries, or NULL */
-extern HAK_HIDDEN size_t hak_page_map_limit; /* units that the flat map covers: all or none */
+/* Whether there is the flat map. */
+bool hak_page_map_is_flat(void);
 
-/* Sets the map up. Called once. */
+/* Whether an address lies in it. */
+bool hak_page_map_holds(const void *address);
+
+/* Sets the map up, and the table of marks with it. Called once. */
 void hak_page_map_init(void);
 
 /* Marks the unit in which `address` lies. False with errno ENOMEM when the table can't grow. */

@@ -62,6 +62,8 @@ void hak_slab_begin(char *base, unsigned class_index) {
     uint32_t size = hak_class_size[class_index];
     if (hak_guarding())
         hak_guard_new_slab(base);
+    if (slab->block_size != size)
+        hak_superslab_wipe_marks(slab);
     hak_poison(base, HAK_SLAB_SIZE);
     slab_freelist_init(slab);
     slab->base = base;
@@ -181,13 +183,14 @@ unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most) {
         slots[--left] = block;
     }
     /* Only now what was never used: its pages may not be there yet. */
-    unsigned class_index = hak_slab_class(slab);
     uint32_t size = slab->block_size, limit = slab->limit;
     for (; left && bump < limit; bump += size) {
         slots[--left] = slab->base + bump;
-        hak_mark(slots[left], class_index);
+        hak_mark(slots[left]);
     }
     hak_slab_set_bump(slab, bump);
+    if (bump > slab->marked)
+        slab->marked = bump;
     unsigned taken = most - left;
     hak_slab_set_used(slab, hak_slab_used(slab) + taken);
     slab->taken += taken;

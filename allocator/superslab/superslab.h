@@ -37,7 +37,8 @@ typedef struct TinySlabMeta {
     bool left_behind;              /* its last owner ended, and didn't just give it up */
     uint32_t taken;                /* blocks that went out since it was last exhausted, */
     uint32_t drained;              /* and that came home through the remote queue */
-    char unused_owner[4];
+    uint32_t marked;               /* bytes from base: behind that no free block ever lay since
+                                      the slab's pages came, so none has a mark (base/mark.h) */
 
     /* -- the others' cache line -- */
     _Atomic uintptr_t owner;           /* HAK_OWNER_NONE, HAK_OWNER_ABANDONED, or a thread heap */
@@ -82,6 +83,10 @@ HAK_INLINE TinySlabMeta *hak_slab_meta_of(const void *address) {
     unsigned index = (unsigned)((uintptr_t)address >> HAK_SLAB_SHIFT) & (HAK_SUPERSLAB_SLABS - 1);
     return &hak_superslab_of(address)->slabs[index - 1];
 }
+
+/* Takes away the marks that the free blocks of a slab's last life left behind, before its memory
+ * becomes something else. By who has the slab; at most a slab's blocks, 4,096. */
+void hak_superslab_wipe_marks(TinySlabMeta *slab);
 
 /* Slabs that were got from the pool. */
 struct hak_slab_run {

@@ -52,7 +52,7 @@ static void blocks_are_found_whatever_the_form(void **state) {
     assert_in_range(hak_page_map_get(small), 1, HAK_CLASS_MAX);
     assert_int_equal(hak_page_map_get(large), HAK_KIND_SPAN);
     assert_int_equal(hak_page_map_get(huge), HAK_KIND_HUGE);
-    assert_int_equal(hak_page_map_limit != 0, hak_option(HAK_OPT_PAGE_MAP) == 1);
+    assert_int_equal(hak_page_map_is_flat(), hak_option(HAK_OPT_PAGE_MAP) == 1);
     for (int i = 0; i < 10000; i++) { /* magazines fill and empty on both paths */
         void *p = malloc((size_t)i % 500);
         void *q = malloc(77);
