@@ -13,10 +13,10 @@ from runner.matrix import (
     make_cells,
     needs_calibration,
     parse_matrix,
-    parse_values,
     parse_workloads,
     with_operations,
 )
+from runner.matrix_values import parse_values
 
 THREADS = KEYS["threads"]
 numbers = st.integers(1, 4096)
