@@ -14,8 +14,8 @@ esac
 scripts/setup.sh bench test
 tests/real/setup.sh
 make -s all tests
-make -s VARIANT=asan tests larson_hakmem bench_random_mixed_hakmem xmalloc_hakmem
-make -s VARIANT=tsan tests larson_hakmem bench_random_mixed_hakmem xmalloc_hakmem
+make -s VARIANT=asan tests {larson,bench_random_mixed,xmalloc,mstress,thread_churn}_hakmem
+make -s VARIANT=tsan tests {larson,bench_random_mixed,xmalloc,mstress,thread_churn}_hakmem
 
 mkdir -p out
 reports=()

@@ -93,6 +93,8 @@ def test_correct_programs_run_the_same(command: list[str], checked: dict[str, st
     ["larson_hakmem", "8", "20000", "256"],
     ["bench_random_mixed_hakmem", "100000", "16384", "42", "--threads", "2"],
     ["xmalloc_hakmem", "--allocators", "2", "--releasers", "2", "--operations", "20000", "--size", "mix"],
+    ["mstress_hakmem", "4", "2000", "30"],
+    ["thread_churn_hakmem", "4", "100", "100"],
 ], ids=lambda d: d[0])
 def test_drivers_pass_every_check(driver: list[str]) -> None:
     subprocess.run(["make", "-s", "-C", str(ROOT), "VARIANT=guard", driver[0]], check=True)

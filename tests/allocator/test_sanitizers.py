@@ -14,6 +14,8 @@ RUNS = {
     "larson": ["4", "10000", "256"],
     "bench_random_mixed": ["100000", "256", "42", "--threads", "2"],
     "xmalloc": ["--allocators", "2", "--releasers", "2", "--operations", "20000", "--size", "mix"],
+    "mstress": ["4", "500", "10", "--slots", "200"],
+    "thread_churn": ["4", "20", "100"],
 }
 
 
@@ -43,6 +45,7 @@ def test_no_thread_count_brings_a_warning(threads: int) -> None:
         "larson": ["--threads", str(threads), "--operations", "10000", "--max", "256", "--rounds", "2"],
         "bench_random_mixed": ["20000", "256", "42", "--threads", str(threads)],
         "xmalloc": ["--threads", str(threads), "--operations", "10000", "--size", "mix"],
+        "mstress": [str(threads), "200", "5"],
     }.items():
         done = subprocess.run(
             [str(ROOT / f"out/tsan/{workload}_hakmem"), *arguments, "--check"],
