@@ -242,7 +242,8 @@ def _floor_block(analysis: Analysis, cells: Sequence[FloorCell]) -> Block:
         row = [each.cell.id + ("*" if analysis.oversubscribed(each.cell) else "")]
         row += ["-" if value is None else f"{value * 1e9:.2f}" for value in (each.none, each.floor)]
         rows.append(row + [_distance_text(each.distances.get(name)) for name in names])
-    rows.append(["geometric mean", "", "", *(mean_text(mean_distance(cells, name)) for name in names)])
+    if names:
+        rows.append(["geometric mean", "", "", *(mean_text(mean_distance(cells, name)) for name in names)])
     return Block(
         "distance to the floor: time per operation beyond none, relative to floor's (1: as cheap as can "
         "be), with 95% interval; none and floor in ns an operation",

@@ -165,6 +165,30 @@ static void blocks_change_hands(void) {
     free_them(NULL);
 }
 
+static void *take_and_free(void *unused) {
+    (void)unused;
+    unsigned char *freed_first = handed[0];
+    free(freed_first); /* before this thread has anything of its own */
+    unsigned char *block = hidden(malloc(5000));
+    memset(block, 1, 5000);
+    free(block);
+    return block;
+}
+
+/* Each thread gets what the one before it left, and no memory of its own. */
+static void threads_inherit(void) {
+    void *first = NULL;
+    for (unsigned i = 0; i < 300; i++) {
+        pthread_t thread;
+        void *found = NULL;
+        handed[0] = hidden(malloc(i));
+        EXPECT(pthread_create(&thread, NULL, take_and_free, NULL) == 0);
+        EXPECT(pthread_join(thread, &found) == 0);
+        first = i == 0 ? found : first;
+        EXPECT(found == first);
+    }
+}
+
 int main(void) {
     no_block_lies_in_another();
     every_usable_byte_is_the_block_s();
@@ -173,6 +197,7 @@ int main(void) {
     alignments_are_kept();
     wrong_requests_are_refused();
     blocks_change_hands();
+    threads_inherit();
     if (failures == 0)
         puts("all is so");
     return failures != 0;

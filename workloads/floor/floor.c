@@ -6,8 +6,9 @@
  * before it. malloc takes the first block of a list, free puts one there, whoever had it before: so
  * a block that another thread allocated goes to the list of the thread that frees it, and no list
  * is ever touched by two threads. Nothing is counted, checked, merged or given back: memory only
- * grows, what a thread has in its lists when it ends is lost, and so is nearly everything that one
- * thread allocates and another one frees. A pointer that is no block's breaks it without a word.
+ * grows, and what one thread allocates and another one frees never comes back to the first. When a
+ * thread ends, a later one gets its lists as they are, so that programs whose threads come and go
+ * don't measure page faults instead. A pointer that is no block's breaks it without a word.
  *
  *     piece:  | 8 | class | block ...     | class | block ... |         fresh -> | never used |
  *                           ^ a multiple of 16
@@ -19,6 +20,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -51,11 +53,14 @@ typedef struct block {
 
 static _Thread_local block *lists[CLASSES];
 static _Thread_local char *fresh, *fresh_end; /* of this thread's piece: the unused rest */
+static _Thread_local bool registered;         /* the end of this thread will be noticed */
 static atomic_size_t mapped_bytes;            /* of all threads */
 
 static inline uint64_t *header_of(void *pointer) {
     return (uint64_t *)pointer - 1;
 }
+
+static inline void *get(size_t size);
 
 /* ---- classes ----------------------------------------------------------------------------------
  */
@@ -78,6 +83,75 @@ static size_t stride_of(size_t class) {
     unsigned power = FINE_BITS + (unsigned)(coarse >> STEP_BITS);
     size_t step = coarse & ((1U << STEP_BITS) - 1);
     return ((1U << STEP_BITS) + step + 1) << (power - STEP_BITS);
+}
+
+static inline void put(void *pointer, uint64_t class) {
+    block *freed = pointer;
+    freed->next = lists[class];
+    lists[class] = freed;
+}
+
+/* ---- threads that come and go */
+
+/* What a thread leaves, in a block of its own; the next thread to begin takes all of it. */
+typedef struct legacy {
+    struct legacy *next;
+    block *lists[CLASSES];
+    char *fresh, *fresh_end;
+} legacy;
+
+static legacy *legacies;
+/* Nobody waits for it, so that a fork at any moment is harmless: who finds it taken does without.
+ */
+static atomic_flag legacies_taken = ATOMIC_FLAG_INIT;
+static pthread_key_t at_thread_end;
+static bool key_made;
+
+static void end_thread(void *unused) {
+    (void)unused;
+    legacy *left = get(sizeof *left);
+    if (left == NULL || atomic_flag_test_and_set_explicit(&legacies_taken, memory_order_acquire))
+        return;
+    memcpy(left->lists, lists, sizeof lists);
+    left->fresh = fresh;
+    left->fresh_end = fresh_end;
+    left->next = legacies;
+    legacies = left;
+    atomic_flag_clear_explicit(&legacies_taken, memory_order_release);
+    memset(lists, 0, sizeof lists);
+    fresh = fresh_end = NULL;
+}
+
+__attribute__((constructor)) static void make_key(void) {
+    key_made = pthread_key_create(&at_thread_end, end_thread) == 0;
+}
+
+/* What this thread freed before it first needed memory goes before what it inherits. */
+static void inherit(const legacy *from) {
+    for (size_t class = 0; class < CLASSES; class ++) {
+        block **end = &lists[class];
+        while (*end != NULL)
+            end = &(*end)->next;
+        *end = from->lists[class];
+    }
+    fresh = from->fresh;
+    fresh_end = from->fresh_end;
+}
+
+static void begin_thread(void) {
+    registered = true; /* first: what follows may allocate */
+    if (key_made)
+        pthread_setspecific(at_thread_end, &registered);
+    if (fresh != NULL || atomic_flag_test_and_set_explicit(&legacies_taken, memory_order_acquire))
+        return;
+    legacy *found = legacies;
+    if (found != NULL)
+        legacies = found->next;
+    atomic_flag_clear_explicit(&legacies_taken, memory_order_release);
+    if (found != NULL) {
+        inherit(found);
+        put(found, *header_of(found));
+    }
 }
 
 /* ---- memory -----------------------------------------------------------------------------------
@@ -112,6 +186,14 @@ static char *map(size_t bytes) {
 }
 
 static void *take_fresh(size_t class) {
+    if (!registered) {
+        begin_thread();
+        block *inherited = lists[class];
+        if (inherited != NULL) {
+            lists[class] = inherited->next;
+            return inherited;
+        }
+    }
     size_t stride = stride_of(class);
     if ((size_t)(fresh_end - fresh) < stride) {
         char *piece = map(PIECE);
@@ -141,12 +223,6 @@ static void *map_large(size_t size) {
 
 __attribute__((noinline)) static void *get_slowly(size_t size) {
     return size <= LARGEST_STRIDE - HEADER ? take_fresh(class_of(size)) : map_large(size);
-}
-
-static inline void put(void *pointer, uint64_t class) {
-    block *freed = pointer;
-    freed->next = lists[class];
-    lists[class] = freed;
 }
 
 static bool is_aligned_inside(uint64_t header) {
