@@ -82,7 +82,7 @@ def test_active_and_passive(
 @pytest.mark.parametrize("workload", ["cache_thrash", "cache_scratch"])
 def test_samples_during_churn(program: Program, preload: Preload, workload: str) -> None:
     """Each of some hundred samples meets another thread's object, but where that one is being replaced."""
-    arguments = ["--seconds", "0.3", "--repetitions", "200"]
+    arguments = ["--seconds", "0.3", "--repetitions", "5000"]
     near = figures(program(workload), preload("lines"), "packed", 8, 2, arguments)
     assert near["churn_samples"] > 20 and near["churn_shared_percent"] > 50
     apart = figures(program(workload), preload("lines"), "packed", 64, 2, arguments)
