@@ -8,6 +8,10 @@
 #include "base/options.h"
 #include "heap/heap.h"
 
+/* Slabs that one look into the ring, the mailbox or the offers tries to claim: each that can't be
+ * had is forgotten, so that the next look begins behind it. */
+#define CLAIM_TRIES 8u
+
 /* Claims a slab for its blocks of a class. False: it is not to be had, or not what was wanted. */
 static bool reclaim(struct hak_heap *heap, TinySlabMeta *slab, unsigned class_index) {
     if (hak_slab_is_own(slab))
@@ -57,11 +61,12 @@ static TinySlabMeta *reuse_slot(struct hak_heap *heap, TinySlabMeta **slot, unsi
 }
 
 static TinySlabMeta *reuse_sticky(struct hak_heap *heap, unsigned class_index) {
-    for (unsigned i = 0; i < HAK_STICKY; i++) {
+    for (unsigned i = 0, tries = 0; i < HAK_STICKY && tries < CLAIM_TRIES; i++) {
         if ((heap->sticky[i] & CLASS_BITS) != class_index)
             continue;
         TinySlabMeta *slab = (TinySlabMeta *)(heap->sticky[i] & ~CLASS_BITS);
         heap->sticky[i] = 0;
+        tries++;
         if (!reclaim(heap, slab, class_index))
             continue;
         hak_count(HAK_COUNT_REUSED_STICKY, 1);
@@ -87,16 +92,19 @@ static TinySlabMeta *reuse_offered(struct hak_heap *heap, unsigned class_index,
                                    enum hak_offer list) {
     if (!hak_option(HAK_OPT_ADOPT))
         return NULL;
-    TinySlabMeta *slab;
-    while ((slab = hak_pool_look_for_offer(class_index, list)))
-        if (reclaim(heap, slab, class_index))
+    for (unsigned tries = 0; tries < CLAIM_TRIES; tries++) {
+        TinySlabMeta *slab = hak_pool_look_for_offer(class_index, list);
+        if (!slab || reclaim(heap, slab, class_index))
             return slab;
+    }
     return NULL;
 }
 
 static TinySlabMeta *reuse_posted(struct hak_heap *heap, unsigned class_index) {
-    TinySlabMeta *slab;
-    while ((slab = hak_mailbox_take(class_index))) {
+    for (unsigned tries = 0; tries < CLAIM_TRIES; tries++) {
+        TinySlabMeta *slab = hak_mailbox_take(class_index);
+        if (!slab)
+            break;
         if (!reclaim(heap, slab, class_index))
             continue;
         hak_count(HAK_COUNT_REUSED_MAILBOX, 1);

@@ -69,9 +69,9 @@ MISTAKES = {
     "drain_before_claim_bench": before_claim("bench", "what_nobody_took_comes_back_from_the_bench"),
     "drain_before_claim_mmap_gate": Mistake(
         "allocator/heap/reuse.c",
-        "    while ((slab = hak_pool_look_for_offer(class_index, list)))\n",
-        "    while ((slab = hak_pool_look_for_offer(class_index, list)) &&\n"
-        "           (ss_remote_drain_to_freelist(slab, false), true))\n",
+        "        TinySlabMeta *slab = hak_pool_look_for_offer(class_index, list);\n",
+        "        TinySlabMeta *slab = hak_pool_look_for_offer(class_index, list);\n"
+        "        if (slab)\n            ss_remote_drain_to_freelist(slab, false);\n",
         ("tests/test_reuse", "before_memory_is_mapped_the_gate_adopts"),
     ),
 }
