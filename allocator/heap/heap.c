@@ -55,8 +55,6 @@ static void forget_magazines(void) {
 
 /* ---- birth and end ------------------------------------------------------------------------- */
 
-static pthread_mutex_t heaps_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct hak_heap *unused_heaps; /* under the lock */
 static _Atomic unsigned heaps_in_use;
 
 unsigned hak_heaps_in_use(void) {
@@ -121,11 +119,7 @@ static struct hak_heap *new_heap(void) {
 
 struct hak_heap *hak_heap_enter(void) {
     hak_init();
-    hak_lock(&heaps_lock);
-    struct hak_heap *heap = unused_heaps;
-    if (heap)
-        unused_heaps = heap->next;
-    hak_unlock(&heaps_lock);
+    struct hak_heap *heap = hak_heaps_take();
     if (!heap)
         heap = new_heap();
     if (!heap) {
@@ -192,10 +186,7 @@ void hak_heap_exit(void) {
     if (hak_option(HAK_OPT_CRASH_LOG))
         hak_trace_leave(&heap->trace);
     atomic_fetch_sub_explicit(&heaps_in_use, 1, memory_order_relaxed); /* relaxed: a hint */
-    hak_lock(&heaps_lock);
-    heap->next = unused_heaps;
-    unused_heaps = heap;
-    hak_unlock(&heaps_lock);
+    hak_heaps_put(heap);
 }
 
 static void at_thread_end(void *heap) {
@@ -207,7 +198,6 @@ static void at_thread_end(void *heap) {
 /* ---- set-up and fork ----------------------------------------------------------------------- */
 
 static void fork_prepare(void) {
-    hak_lock(&heaps_lock);
     hak_os_fork_prepare();
     hak_forking = true;
 }
@@ -215,7 +205,6 @@ static void fork_prepare(void) {
 static void fork_release(void) {
     hak_forking = false;
     hak_os_fork_release();
-    hak_unlock(&heaps_lock);
 }
 
 /* The thread that forked is the only one, with ids of its own. */

@@ -58,7 +58,6 @@ struct hak_heap {
     _Alignas(HAK_CACHE_LINE) _Atomic uintptr_t pending;
     _Alignas(HAK_CACHE_LINE) struct hak_superslab *hint;
     struct hak_thread *magazines; /* its thread's hak_thread; in instrumented mode a hidden one */
-    struct hak_heap *next;        /* among the heaps that no thread uses */
     struct hak_magazine *spare;   /* an empty one, or NULL */
     TinySlabMeta *kept;           /* an own slab that became empty, or NULL */
     uint32_t ticks;               /* slow paths taken */
@@ -66,6 +65,10 @@ struct hak_heap {
     uint32_t sticky_next;         /* the ring's oldest entry */
     /* Further slabs that this heap owned, the class in the low bits of their address; 0: none. */
     uintptr_t sticky[HAK_STICKY];
+    /* Taken from the pending stack, and not yet looked at. */
+    TinySlabMeta *told;
+    /* Among the heaps that no thread uses. */
+    struct hak_heap *_Atomic next;
     struct hak_trace trace; /* for the crash log */
     struct hak_counter_set counters;
     struct hak_heap_class classes[HAK_CLASS_MAX + 1];
@@ -109,6 +112,11 @@ HAK_INLINE struct hak_heap *hak_heap_self(void) {
     return (struct hak_heap *)hak_self;
 }
 
+/* Heaps that no thread uses (unused.c): takes one, NULL if there is none; puts one. Any thread; no
+ * lock. */
+struct hak_heap *hak_heaps_take(void);
+void hak_heaps_put(struct hak_heap *heap);
+
 /* Makes a heap the calling thread's: one that an ended thread left, or a new one. NULL, ENOMEM. */
 struct hak_heap *hak_heap_enter(void);
 
@@ -116,7 +124,8 @@ struct hak_heap *hak_heap_enter(void);
 unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void **slots,
                               unsigned most);
 void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned count);
-/* Drains the own slabs that others have pushed onto; `closing` refuses further notices. */
+/* Drains the own slabs that others have pushed onto, a bounded number of them; `closing` refuses
+ * further notices, and drains all. */
 void hak_heap_process_pending(struct hak_heap *heap, bool closing);
 /* Gives the empty slab that the heap keeps back to the pool, if it has one. */
 void hak_heap_retire_kept(struct hak_heap *heap);

@@ -285,22 +285,40 @@ void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned c
 
 /* ---- blocks go out ------------------------------------------------------------------------- */
 
-void hak_heap_process_pending(struct hak_heap *heap, bool closing) {
+/* What one call does at most with slabs that were told of: blocks drained, a slab counting for
+ * SLAB_WORK of them. The rest waits in heap->told, as safe as in the pending stack: its notices are
+ * out. */
+#define PENDING_WORK 4096u
+#define SLAB_WORK    64u
+
+/* The next slab that was told of, or NULL. */
+static TinySlabMeta *next_told(struct hak_heap *heap, bool closing) {
     /* relaxed: a look, that spares the exchange when there is nothing; the exchange synchronises */
-    if (!closing && !atomic_load_explicit(&heap->pending, memory_order_relaxed))
-        return;
-    /* acquire: pairs with tell()'s release */
-    uintptr_t head = atomic_exchange_explicit(&heap->pending, closing ? HAK_PENDING_CLOSED : 0,
-                                              memory_order_acquire);
-    while (head) {
-        TinySlabMeta *slab = (TinySlabMeta *)head;
-        head = (uintptr_t)slab->pending_next;
+    if (!heap->told && (closing || atomic_load_explicit(&heap->pending, memory_order_relaxed))) {
+        /* acquire: pairs with tell()'s release */
+        uintptr_t head = atomic_exchange_explicit(&heap->pending, closing ? HAK_PENDING_CLOSED : 0,
+                                                  memory_order_acquire);
+        heap->told = head == HAK_PENDING_CLOSED ? NULL : (TinySlabMeta *)head;
+    }
+    TinySlabMeta *slab = heap->told;
+    if (slab)
+        heap->told = slab->pending_next;
+    return slab;
+}
+
+void hak_heap_process_pending(struct hak_heap *heap, bool closing) {
+    TinySlabMeta *slab;
+    for (unsigned work = 0; closing || work < PENDING_WORK; work += SLAB_WORK) {
+        if (!(slab = next_told(heap, closing)))
+            return;
         if (!hak_slab_is_own(slab)) {
             give_notice(slab); /* meant for the owner of that time */
             look_after(heap, slab);
             continue;
         }
+        unsigned before = hak_slab_used(slab);
         slab_claim_then_drain(slab, true);
+        work += before - hak_slab_used(slab);
         blocks_came_home(heap, slab, hak_slab_used(slab));
     }
 }

@@ -2,6 +2,7 @@
  * without a lock (M. M. Michael, M. L. Scott, "Simple, Fast, and Practical Non-Blocking and
  * Blocking Concurrent Queue Algorithms", PODC 1996). */
 #include "large/huge_table.h"
+#include "base/link.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -30,27 +31,19 @@ static struct chunk *_Atomic chunks = &first_chunk;
 
 /* ---- the queue of unused entries -------------------------------------------------------------
  *
- * Entries are never given back, so that anyone may read a link at any time. A link is an entry's
- * address / 64 with a tag above it that goes up with each change, so that a compare-and-swap can't
- * mistake a new state for an old one. The entry at the head has been taken out already but for its
- * link: it is what the next take returns, so the longest unused comes first. */
-
-#define LINK_BITS 42u
-#define LINK_MASK (((uint64_t)1 << LINK_BITS) - 1)
+ * Entries are never given back, so that anyone may read a link at any time. The entry at the head
+ * has been taken out already but for its link: it is what the next take returns, so the longest
+ * unused comes first. */
 
 static _Atomic uint64_t head, tail; /* 0: the first chunk's first entry */
 
 static struct hak_huge_entry *entry_of(uint64_t link) {
-    return (struct hak_huge_entry *)(uintptr_t)((link & LINK_MASK) * HAK_CACHE_LINE);
+    return hak_link_target(link);
 }
 static struct hak_huge_entry *end_of(uint64_t link) {
     struct hak_huge_entry *entry = entry_of(link);
     return entry ? entry : &first_chunk.entries[0];
 }
-static uint64_t link_after(uint64_t old, const struct hak_huge_entry *entry) {
-    return ((old >> LINK_BITS) + 1) << LINK_BITS | (uint64_t)(uintptr_t)entry / HAK_CACHE_LINE;
-}
-
 /* acquire for all that is read of the queue: what a link leads to is seen as its writer left it */
 static uint64_t load(_Atomic uint64_t *link) {
     return atomic_load_explicit(link, memory_order_acquire);
@@ -58,14 +51,14 @@ static uint64_t load(_Atomic uint64_t *link) {
 /* acq_rel: release of the entry that the link now leads to, acquire of the one before; relaxed on
  * failure: everything is read again */
 static bool change(_Atomic uint64_t *link, uint64_t old, const struct hak_huge_entry *entry) {
-    return atomic_compare_exchange_strong_explicit(link, &old, link_after(old, entry),
+    return atomic_compare_exchange_strong_explicit(link, &old, hak_link_after(old, entry),
                                                    memory_order_acq_rel, memory_order_relaxed);
 }
 
 void hak_huge_entry_give(struct hak_huge_entry *entry) {
     /* relaxed: the entry is the caller's alone. Its tag goes on. */
     uint64_t link = atomic_load_explicit(&entry->next, memory_order_relaxed);
-    atomic_store_explicit(&entry->next, link_after(link, NULL), memory_order_relaxed);
+    atomic_store_explicit(&entry->next, hak_link_after(link, NULL), memory_order_relaxed);
     for (;;) {
         uint64_t last = load(&tail), after = load(&end_of(last)->next);
         if (last != load(&tail))
