@@ -134,6 +134,16 @@ stress_obj = $(call obj,$(addprefix tests/stress/,$(stress_src_$(1)) common.c))
 stress_src_stress           := stress.c lane.c shared.c block.c
 stress_src_never_allocating := never_allocating.c
 STRESS_BOTH := $(STRESS) $(STRESS:=_plain)
+# Programs that count the work of calls, and stop threads in the middle of them: linked with objects
+# of the allocator in which every basic block calls them (tests/bounds/steps.h).
+BOUNDS := bounds_scale bounds_points
+bounds_src_bounds_scale  := scale.c worst.c steps.c
+bounds_src_bounds_points := points.c rounds.c steps.c
+# This one is linked as the drivers are.
+bounds_src_bounds_signals := signals.c
+BOUNDS_ALL := $(BOUNDS) bounds_signals
+bounds_obj = $(call obj,$(addprefix tests/bounds/,$(bounds_src_$(1))) tests/stress/common.c)
+STEPS_OBJ := $(patsubst %.c,$(OUT)/obj/steps/%.o,$(ALLOC_SRC))
 DRIVERS := $(foreach w,$(WORKLOADS),$(foreach a,$(ALLOCATORS),$(w)_$(a)))
 DRIVERS_FOUND := $(foreach w,$(WORKLOADS),$(foreach a,hakmem system floor $(FOUND),$(w)_$(a)))
 TESTS := $(patsubst tests/c/%.c,%,$(TEST_SRC))
@@ -146,19 +156,19 @@ trace_obj = $(call obj,$(addprefix workloads/trace/,$(addsuffix .c,$(1))))
 TRACE_RECORD_OBJ := $(call trace_obj,calls operators next recorder process trace_file settings say)
 TRACE_READ_OBJ := $(call trace_obj,trace_read trace_image trace_cursor trace_blocks)
 
-.PHONY: all tests clean list install uninstall note-missing hakmem $(DRIVERS) $(LIBRARIES) $(TESTS) $(STRESS_BOTH) $(PROGRAM_TOOLS) $(TRACE_TOOLS)
+.PHONY: all tests clean list install uninstall note-missing hakmem $(DRIVERS) $(LIBRARIES) $(TESTS) $(STRESS_BOTH) $(BOUNDS_ALL) $(PROGRAM_TOOLS) $(TRACE_TOOLS)
 all: $(LIBRARIES) hakmem $(DRIVERS_FOUND) $(if $(SANITIZE),,$(PROGRAM_TOOLS) $(TRACE_TOOLS)) note-missing
 note-missing:
 ifneq ($(MISSING),)
 	@echo "make: left out because not installed$(for_cross): $(foreach a,$(MISSING),$(a) (package $(package_$(a))))" >&2
 endif
-hakmem $(DRIVERS) $(LIBRARIES) $(STRESS_BOTH) $(PROGRAM_TOOLS) $(TRACE_TOOLS): %: $(OUT)/%
+hakmem $(DRIVERS) $(LIBRARIES) $(STRESS_BOTH) $(BOUNDS_ALL) $(PROGRAM_TOOLS) $(TRACE_TOOLS): %: $(OUT)/%
 tests: $(TESTS)
 $(TESTS): %: $(OUT)/tests/%
 clean:
 	rm -rf out
 list:
-	@printf '%s\n' all tests clean install uninstall hakmem $(LIBRARIES) $(DRIVERS) $(TESTS) $(STRESS_BOTH) $(PROGRAM_TOOLS) $(TRACE_TOOLS)
+	@printf '%s\n' all tests clean install uninstall hakmem $(LIBRARIES) $(DRIVERS) $(TESTS) $(STRESS_BOTH) $(BOUNDS_ALL) $(PROGRAM_TOOLS) $(TRACE_TOOLS)
 
 # ---- rules ---------------------------------------------------------------------------------
 # Rewritten only when the compiler or a flag changed, so that objects are rebuilt then.
@@ -171,6 +181,9 @@ $(OUT)/flags: force
 $(OUT)/obj/allocator/%.o: allocator/%.c $(OUT)/flags Makefile
 	@mkdir -p $(@D)
 	$(CC) $(if $(findstring /interpose/,$<),$(filter-out -fsanitize=%,$(ALLOC_FLAGS)),$(ALLOC_FLAGS)) -Iallocator -Iallocator/include $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+$(OUT)/obj/steps/allocator/%.o: allocator/%.c $(OUT)/flags Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALLOC_FLAGS) -fsanitize-coverage=trace-pc -Iallocator -Iallocator/include $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 $(OUT)/obj/workloads/%.o: workloads/%.c $(OUT)/flags Makefile
 	@mkdir -p $(@D)
 	$(CC) $(DRIVER_FLAGS) $(DRIVER_DEFINES) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
@@ -262,6 +275,13 @@ $(OUT)/$(1)_plain: $(call stress_obj,$(1))
 	$$(CC) $(SANITIZE) -pthread $$(LDFLAGS) $(call stress_obj,$(1)) -o $$@
 endef
 $(foreach s,$(STRESS),$(eval $(call stress_rule,$(s))))
+define bounds_rule
+$(OUT)/$(1): $(call bounds_obj,$(1)) $(STEPS_OBJ)
+	$$(CC) $(SANITIZE) -pthread $$(LDFLAGS) $$^ $(WRAP_$(VARIANT)) -o $$@
+endef
+$(foreach b,$(BOUNDS),$(eval $(call bounds_rule,$(b))))
+$(OUT)/bounds_signals: $(call bounds_obj,bounds_signals) $(hakmem_need)
+	$(CC) $(SANITIZE) -pthread $(LDFLAGS) $(call bounds_obj,bounds_signals) $(hakmem_link) -o $@
 .SECONDARY:
 
 # ---- installing ----------------------------------------------------------------------------
@@ -275,4 +295,4 @@ install: $(OUT)/libhakmem.so $(OUT)/libhakmem.a $(OUT)/hakmem $(if $(SANITIZE),,
 uninstall:
 	@$(INSTALL_SETTINGS) packaging/install.sh uninstall
 
--include $(patsubst %.o,%.d,$(ALLOC_OBJ) $(FLOOR_OBJ) $(COMMON_OBJ) $(TOOL_OBJ) $(foreach w,$(WORKLOADS),$(call driver_obj,$(w))) $(call obj,$(TEST_SRC)) $(foreach s,$(STRESS),$(call stress_obj,$(s))) $(call programs_obj,run_program process_tree witness bindings) $(TRACE_RECORD_OBJ) $(TRACE_READ_OBJ) $(call trace_obj,trace_info))
+-include $(patsubst %.o,%.d,$(ALLOC_OBJ) $(FLOOR_OBJ) $(COMMON_OBJ) $(TOOL_OBJ) $(foreach w,$(WORKLOADS),$(call driver_obj,$(w))) $(call obj,$(TEST_SRC)) $(foreach s,$(STRESS),$(call stress_obj,$(s))) $(STEPS_OBJ) $(foreach b,$(BOUNDS_ALL),$(call bounds_obj,$(b))) $(call programs_obj,run_program process_tree witness bindings) $(TRACE_RECORD_OBJ) $(TRACE_READ_OBJ) $(call trace_obj,trace_info))
