@@ -32,14 +32,16 @@ _Noreturn TRACE_COLD static void no_operator(const char *name) {
         LOOK_UP(function, own, #symbol);                                                           \
         if (TRACE_UNLIKELY(!function))                                                             \
             no_operator(#symbol);                                                                  \
-        if (self.mode != TRACE_OUTSIDE)                                                            \
+        trace_mode mode = self.mode;                                                               \
+        if (mode == TRACE_INSIDE)                                                                  \
             return function arguments;                                                             \
         self.mode = TRACE_IN_NEW;                                                                  \
         void *block = function arguments;                                                          \
-        if (self.mode == TRACE_IN_NEW) {                                                           \
+        if (self.mode == TRACE_IN_NEW && own) {                                                    \
             self.mode = TRACE_OUTSIDE;                                                             \
-            if (own)                                                                               \
-                trace_record_call(kind, block, size, true, logarithm);                             \
+            trace_record_call(kind, block, size, true, logarithm);                                 \
+        } else if (mode != TRACE_IN_NEW) { /* nobody is waiting for a record */                    \
+            self.mode = mode;                                                                      \
         }                                                                                          \
         return block;                                                                              \
     }
@@ -53,7 +55,7 @@ _Noreturn TRACE_COLD static void no_operator(const char *name) {
         if (TRACE_UNLIKELY(!function))                                                             \
             no_operator(#symbol);                                                                  \
         trace_mode mode = self.mode;                                                               \
-        if (mode == TRACE_OUTSIDE) {                                                               \
+        if (mode != TRACE_INSIDE) {                                                                \
             self.mode = own ? TRACE_INSIDE : TRACE_IN_DELETE;                                      \
             if (own)                                                                               \
                 trace_record_call(TRACE_DELETE, block, 0, false, 0);                               \

@@ -121,7 +121,7 @@ static void print_threads(const trace_reader *trace) {
         print_text(threads[i].name);
         printf("%*s %12" PRIu64 " %11.6f %11.6f%s\n", (int)(16 - strlen(threads[i].name)), "",
                threads[i].calls, (double)threads[i].begin / 1e9, (double)threads[i].end / 1e9,
-               threads[i].ended ? "" : "  no end");
+               threads[i].ended || trace_head(trace)->ended ? "" : "  no end");
     }
     if (count > MOST_THREADS)
         printf("   and %" PRIu32 " more\n", count - MOST_THREADS);
