@@ -89,6 +89,7 @@ def test_other_places(tmp_path: Path) -> None:
     settings = [f"DESTDIR={tmp_path}", "PREFIX=/usr", *(f"{k}={v}" for k, v in places.items())]
     make("install", *settings)
     assert files_below(tmp_path) == {
+        "b in/hakmem-trace-info", "usr/lib/of mine/libhakmem-trace.so",
         "b in/hakmem", "usr/include/h k/hakmem.h", "usr/share/hakmem/manifest", "m/man1/hakmem.1", "m/man3/hakmem.3",
         "m/man7/hakmem.7", *("usr/lib/of mine/" + name[4:] for name in FILES if name.startswith("lib/"))}
     assert flags_of(tmp_path / "usr/lib/of mine", "--cflags") == [

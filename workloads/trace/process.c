@@ -2,13 +2,16 @@
 #include "process.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "next.h"
 #include "say.h"
+
+/* Of <linux/futex.h>, which not every C library's compiler finds. */
+#define FUTEX_WAIT_PRIVATE 128
+#define FUTEX_WAKE_PRIVATE 129
 
 #define POOL_BYTES ((size_t)1 << 18) /* of streams, 2000 or so */
 
