@@ -7,6 +7,8 @@ from typing import Optional
 from runner.estimate import FEW_SAMPLES, Analysis, Mean, Ratio, mean_of
 from runner.records import Cell
 
+_SHOWN = 0.005  # what two digits show: less behind than that is as good
+
 
 @dataclass(frozen=True)
 class Behind:
@@ -33,18 +35,22 @@ def memory_mean(analysis: Analysis, workload: str, baseline: str) -> Optional[Me
 def behind(analysis: Analysis) -> tuple[list[Behind], list[Behind]]:
     """Return the cells in which the subject is surely slower than the best baseline, and those in which it
     surely needs more memory than the smallest, the worst first. Sure is what at least five rounds say with
-    the whole interval; below that, an interval says little."""
+    the whole interval; below that, an interval says little. Half a percent is not listed."""
     slow: list[Behind] = []
     large: list[Behind] = []
     for cell in analysis.header.cells:
         speed = analysis.ratios.get((cell.id, analysis.best.get(cell.id, "")))
-        if speed is not None and speed.rounds >= FEW_SAMPLES and speed.interval.high < 1:
+        if speed is not None and _enough(speed) and speed.interval.high < 1 and speed.median < 1 - _SHOWN:
             slow.append(Behind(cell, speed))
         leanest = analysis.memory_ratios.get(cell.id, ("", 0.0))[0]
         memory = analysis.memory_by_baseline.get((cell.id, leanest))
-        if memory is not None and memory.rounds >= FEW_SAMPLES and memory.interval.low > 1:
+        if memory is not None and _enough(memory) and memory.interval.low > 1 and memory.median > 1 + _SHOWN:
             large.append(Behind(cell, memory))
     return (
         sorted(slow, key=lambda each: each.ratio.median),
         sorted(large, key=lambda each: -each.ratio.median),
     )
+
+
+def _enough(ratio: Ratio) -> bool:
+    return ratio.rounds >= FEW_SAMPLES

@@ -135,14 +135,15 @@ def test_workloads_leave_blocks_out(tmp_path: Path) -> None:
 
 
 def test_one_run_measures_all_blocks_and_goes_on_with_them(bench, tmp_path: Path) -> None:
-    path = write(tmp_path, BLOCKS.replace("1..4*2", "1,2"))
-    options = ("--matrix-file", str(path), "--duration", "0.01", "--allocators", "hakmem,system")
+    small = BLOCKS.replace("1..4*2", "1,2").replace(", 128]", "]").replace('[64, "mix"]', "64")
+    path = write(tmp_path, small)
+    options = ("--matrix-file", str(path), "--duration", "0.01", "--allocators", "system")
     done = bench.run(*options, "--repeat", "1")
     assert done.returncode == 0, done.stderr
     header = bench.records("run")[0]
-    assert header["workloads"] == ["larson", "xmalloc"] and len(header["cells"]) == 8
-    assert header["matrix"] == {"threads": [1, 2], "max": [64, 128], "allocators": [1], "releasers": [1, 4],
-                                "size": [64, "mix"]}
+    assert header["workloads"] == ["larson", "xmalloc"] and len(header["cells"]) == 4
+    assert header["matrix"] == {"threads": [1, 2], "max": [64], "allocators": [1], "releasers": [1, 4],
+                                "size": [64]}
     assert {s["cell"] for s in bench.records("sample")} == {cell["id"] for cell in header["cells"]}
     same = bench.run("--resume", str(bench.results), "--matrix-file", str(path), new=False)
     assert same.returncode == 0 and "is complete" in same.stderr
