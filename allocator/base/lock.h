@@ -1,4 +1,5 @@
-/* The allocator's few locks, none of which a hit path takes, and how they get across a fork.
+/* The allocator's locks, and how they get across a fork. There is one (os/os.c), and nobody takes
+ * it as long as the kernel unmaps what it is asked to.
  *
  * Before a fork the thread that forks takes them all, so that the child finds whole what they
  * guard. Handlers of pthread_atfork that are older than ours run between that and the fork, and in
