@@ -92,6 +92,7 @@ WORKLOADS  := larson bench_random_mixed xmalloc
 WORKLOADS  += cache_thrash cache_scratch
 WORKLOADS  += mstress thread_churn
 WORKLOADS  += pareto large growth
+WORKLOADS  += replay
 # The folder of a driver's sources, or several: its own and one that it shares with others.
 folder_larson             := larson
 folder_bench_random_mixed := random_mixed
@@ -103,7 +104,10 @@ folder_thread_churn       := thread_churn
 folder_pareto             := pareto
 folder_large              := large
 folder_growth             := growth
-driver_obj = $(call obj,$(sort $(foreach f,$(folder_$(1)),$(wildcard workloads/$(f)/*.c))))
+folder_replay             := replay
+# Sources of other folders that a driver needs as well: the replay's, what reads a trace.
+more_replay := $(addprefix workloads/trace/,trace_read.c trace_image.c trace_cursor.c trace_blocks.c)
+driver_obj = $(call obj,$(sort $(foreach f,$(folder_$(1)),$(wildcard workloads/$(f)/*.c)) $(more_$(1))))
 
 # ---- the other allocators: library, and the Debian package that brings it -------------------
 BASELINES := mimalloc jemalloc tcmalloc tbbmalloc

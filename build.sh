@@ -15,7 +15,8 @@ A TARGET is
                             larson, bench_random_mixed, xmalloc,
                             cache_thrash, cache_scratch,
                             mstress, thread_churn,
-                            pareto, large, growth;
+                            pareto, large, growth,
+                            replay;
                         ALLOCATOR hakmem, mimalloc, jemalloc, tcmalloc, tbbmalloc, system, or floor (the
                         least that an allocator can cost: a measuring rod)
   libhakmem.so, libhakmem.a

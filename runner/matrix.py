@@ -15,6 +15,7 @@ has and what it is measured with where the matrix says nothing:
   pareto              128 MiB of live blocks in all threads together, 16 bytes to 32 KiB each
   large               blocks of 5 to 25 MiB in 8 slots a thread, a byte written in each page
   growth              a block that realloc makes larger by half from 8 bytes to 64 MiB
+  replay              each recorded trace, as fast as it can, in whole loops
   redis, sqlite, gcc, python   real programs with a fixed amount of work; see programs.py
 """
 from __future__ import annotations
@@ -28,6 +29,7 @@ from runner.errors import UsageError, nearest
 from runner.matrix_values import MAX_CELLS, Key, parse_values
 from runner.programs import FULL_WORK, PROGRAMS, work_seconds
 from runner.records import Cell, Value
+from runner.traces import recorded_traces
 from runner.working_set import LEVELS, slots_of
 
 KEYS: dict[str, Key] = {
@@ -61,6 +63,8 @@ KEYS: dict[str, Key] = {
         Key("with-others", "integer", 0, 10**6, "small blocks allocated before each step"),
         Key("touch", "choice", 0, 0, "none, first, pages or all: what is written to a large block",
             ("none", "first", "pages", "all")),
+        Key("trace", "trace", 0, 0, "of replay: a recorded trace (redis, gcc, python) or a file"),
+        Key("loops", "integer", 1, 10**9, "how often a trace is played, instead of seconds"),
         Key("work", "integer", 1, 1000, "size of a program's work, per cent"),
     )
 }
@@ -161,6 +165,14 @@ WORKLOADS: dict[str, Workload] = {
             {"min": 8, "max": 64 << 20, "factor": 1.5, "with-others": 0},
             True,
             ("--threads", "1", "--operations", "100", "--max", "1000000"),
+            default=False,
+        ),
+        Workload(
+            "replay",
+            ("trace", "loops", "seconds", "seed"),
+            {},
+            True,
+            ("--trace", "python", "--loops", "1", "--points", "0"),
             default=False,
         ),
         *(Workload(name, ("work", "seed"), {}, False, (), program=True, default=False) for name in PROGRAMS),
@@ -271,6 +283,8 @@ def _cells_of(
             f"--matrix: {workload.name} is bounded by seconds or by operations, not by both; "
             "give one of the two."
         )
+    if "seconds" in axes and "loops" in axes:
+        raise UsageError("--matrix: replay is bounded by seconds or by loops, not by both; give one of the two.")
     if "slots" in axes and "fits" in axes:
         raise UsageError("--matrix: fits already says how many slots there are; give one of the two.")
     by_kind = [name for name in ("allocators", "releasers") if name in axes]
@@ -282,8 +296,10 @@ def _cells_of(
     if by_kind:
         axes.setdefault("allocators", [1])
         axes.setdefault("releasers", [1])
-    elif not workload.program:
+    elif "threads" in workload.keys:
         axes.setdefault("threads", default_threads)
+    if "trace" in workload.keys:
+        axes.setdefault("trace", recorded_traces())
     count = 1
     for values in axes.values():
         count *= len(values)
@@ -331,6 +347,8 @@ def _cell(workload: Workload, given: dict[str, Value], default_work: int) -> Cel
 
 def _concurrency(workload: Workload, parameters: dict[str, Value]) -> int:
     """Return how many threads run at once."""
+    if "trace" in parameters:
+        return 1  # those of the recorded program, which do not work at the same time as a rule
     if workload.name != "xmalloc":
         return int(parameters["threads"])
     if "threads" in parameters:
@@ -357,7 +375,7 @@ def sample_seconds(cell: Cell, duration: float) -> Optional[float]:
         return work_seconds(cell.workload, int(cell.parameters["work"]))
     if "seconds" in cell.parameters:
         return float(cell.parameters["seconds"])
-    if "operations" in cell.parameters and not cell.calibrated:
+    if {"operations", "loops"} & set(cell.parameters) and not cell.calibrated:
         return None
     return duration
 
@@ -367,7 +385,7 @@ def driver_arguments(
 ) -> list[str]:
     """Return the arguments of the driver for one sample of a cell."""
     parameters = dict(cell.parameters)
-    if WORKLOADS[cell.workload].timed and "operations" not in parameters:
+    if WORKLOADS[cell.workload].timed and not {"operations", "loops"} & set(parameters):
         parameters.setdefault("seconds", duration)
     parameters.setdefault("seed", seed)
     arguments = ["--json"]

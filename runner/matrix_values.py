@@ -9,6 +9,7 @@ from pathlib import Path
 
 from runner.errors import UsageError, nearest
 from runner.records import Value
+from runner.traces import parse_trace
 from runner.working_set import LEVELS
 
 MAX_CELLS = 20_000
@@ -20,7 +21,7 @@ class Key:
     """A key of the matrix: the long option of the drivers that it sets."""
 
     name: str
-    kind: str  # integer | decimal | size | distribution | level | choice
+    kind: str  # integer | decimal | size | distribution | level | choice | trace
     low: float
     high: float
     help: str
@@ -57,6 +58,8 @@ def _parse_part(key: Key, part: str) -> Sequence[Value]:
         return [part]
     if key.kind == "choice":
         return [_choice(key, part, where)]
+    if key.kind == "trace":
+        return [parse_trace(part, where)]
     if key.kind == "decimal":
         return [_decimal(key, part, where)]
     if key.kind == "size" and part == "mix":

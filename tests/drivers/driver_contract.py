@@ -17,6 +17,7 @@ PHASES: Dict[str, List[str]] = {
     "pareto": ["fill", "churn", "drain"],
     "large": ["fill", "churn", "drain"],
     "growth": ["fill", "grow", "drain"],
+    "replay": ["quarter1", "quarter2", "quarter3", "quarter4", "drain"],
 }
 PROVIDERS = {"hakmem", "mimalloc", "jemalloc", "tcmalloc", "tbbmalloc", "system", "floor", "sanitizer",
              "unknown"}
@@ -35,6 +36,10 @@ FIGURES: Dict[str, List[str]] = {
     "mstress": ["waves", "threads_started", "wave_us", "objects_received"],
     "thread_churn": ["threads_started", "thread_us_mean", "thread_us_p50", "thread_us_p99", "thread_us_max",
                      "rss_tenth_bytes", "rss_end_bytes", "rss_growth_bytes_per_thread"],
+    "replay": ["recorded_calls", "recorded_threads", "recorded_seconds", "loops", "reallocs", "frees_of_null",
+               "crossing_calls", "waits", "peak_live_bytes", "peak_live_blocks", "left_live_bytes",
+               "left_live_blocks", "skipped_inherited", "skipped_failed", "inherited_resized", "lost_blocks",
+               "player_bytes", "peak_is_the_runs", "latest_seconds"],
 }
 PHASE = {"name", "operations", "wall_seconds", "cpu_seconds", "ops_per_second", "rss_bytes", "minor_faults"}
 OPTIONS: Dict[str, List[str]] = {
@@ -48,6 +53,7 @@ OPTIONS: Dict[str, List[str]] = {
     "pareto": ["threads", "seed", "live", "min", "max", "alpha", "life-alpha"],
     "large": ["threads", "seed", "min", "max", "slots", "touch"],
     "growth": ["threads", "seed", "min", "max", "factor", "with-others", "touch"],
+    "replay": ["trace", "seed", "timed", "touch", "points"],
 }
 
 
@@ -115,12 +121,12 @@ def check_arguments(result: Dict[str, Any]) -> None:
     arguments = result["arguments"]
     for name in OPTIONS[result["workload"]]:
         assert name in arguments, name
-    bounds = {"seconds", "operations"} & set(arguments)
+    bounds = {"seconds", "operations", "loops"} & set(arguments)
     assert len(bounds) == 1
     for name, value in arguments.items():
-        if name in ("sizes", "touch") or (name == "size" and result["workload"] == "xmalloc"):
+        if name in ("sizes", "trace", "speed", "touch") or (name == "size" and result["workload"] == "xmalloc"):
             assert isinstance(value, str) and value
-        elif name in ("check", "latency", "none"):
+        elif name in ("check", "latency", "none", "timed"):
             assert isinstance(value, bool)
         elif name in ("seconds", "alpha", "life-alpha", "factor"):
             assert is_amount(value)
@@ -131,7 +137,12 @@ def check_arguments(result: Dict[str, Any]) -> None:
 def check(result: Dict[str, Any]) -> None:
     """Raises AssertionError at the first thing that the contract does not allow."""
     figures = FIGURES.get(result["workload"], [])
-    assert set(result) == TOP | ({"figures"} if figures else set())
+    memory = {"memory"} if result["arguments"].get("points") else set()
+    assert set(result) == TOP | ({"figures"} if figures else set()) | memory
+    for point in result.get("memory", []):
+        assert set(point) == {"operations", "seconds", "live_bytes", "rss_bytes"}
+        assert is_count(point["operations"]) and is_count(point["live_bytes"]) and is_amount(point["seconds"])
+        assert 0 < point["rss_bytes"] <= result["peak_rss_bytes"]
     assert list(result.get("figures", {})) == figures
     for name, value in result.get("figures", {}).items():
         assert is_amount(-value if "growth" in name and value < 0 else value), name
@@ -149,7 +160,7 @@ def check(result: Dict[str, Any]) -> None:
     for name in ("wall_seconds", "cpu_user_seconds", "cpu_system_seconds", "ops_per_second"):
         assert is_amount(result[name]), name
     assert close(result["ops_per_second"], result["operations"] / result["wall_seconds"], 1e-3, 1)
-    if "operations" in result["arguments"]:
+    if {"operations", "loops"} & set(result["arguments"]):
         assert re.fullmatch(r"0x[0-9a-f]{16}", result["checksum"])
     else:
         assert result["checksum"] is None
@@ -168,4 +179,7 @@ def check(result: Dict[str, Any]) -> None:
         if result["workload"] == "growth":  # each step is verified, and the block before it is freed
             assert result["check"]["blocks"] > result["operations"]
         else:
-            assert result["check"]["blocks"] * 2 == result["operations"]
+            # A replay also makes calls that neither allocate a block nor free one.
+            counts = {"loops": 0, "reallocs": 0, "frees_of_null": 0, **result.get("figures", {})}
+            others = counts["loops"] * (counts["reallocs"] + counts["frees_of_null"])
+            assert result["check"]["blocks"] * 2 + others == result["operations"]

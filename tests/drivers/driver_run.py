@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
+from trace_writer import made_trace
+
 ROOT = Path(__file__).resolve().parents[2]
 PRELOADS = Path(__file__).resolve().parent / "preload"
 WORKLOADS = (
@@ -16,6 +18,7 @@ WORKLOADS = (
     "cache_thrash", "cache_scratch",
     "mstress", "thread_churn",
     "pareto", "large", "growth",
+    "replay",
 )
 
 # A short run of each workload whose every choice is fixed by its seed.
@@ -30,6 +33,7 @@ SHORT: Dict[str, List[str]] = {
     "pareto": ["2", "20000", "1000000"],
     "large": ["--threads", "2", "--operations", "10000", "--slots", "16", "--min", "40", "--max", "3000"],
     "growth": ["2", "6000", "20000", "--with-others", "5"],
+    "replay": [str(made_trace("short", 256))],
 }
 
 

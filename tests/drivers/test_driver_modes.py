@@ -11,6 +11,7 @@ import pytest
 
 import driver_contract
 from driver_run import SHORT, WORKLOADS, run
+from trace_writer import made_trace
 
 Program = Callable[..., Path]
 Preload = Callable[[str], Path]
@@ -28,6 +29,7 @@ FIXED_SIZE: Dict[str, List[str]] = {
     "pareto": ["2", "20000", "1000000", "--min", "48", "--max", "48"],
     "large": ["2", "10000", "48", "--min", "48"],
     "growth": ["2", "6000", "20000"],
+    "replay": [str(made_trace("fixed", 48, 48))],
 }
 # Of these a thread has one block at a time, so that only other threads' blocks can overlap with it.
 ONE_BLOCK = ("cache_thrash", "cache_scratch")
@@ -221,6 +223,7 @@ LONGER: Dict[str, List[str]] = {
     "thread_churn": ["--threads", "2", "--operations", "1500000", "--blocks", "5000"],
     "pareto": ["2", "1000000", "4000000"],
     "large": ["2", "1000", "30000", "--min", "20000"],
+    "replay": [*SHORT["replay"], "--loops", "150"],
 }
 
 
@@ -278,6 +281,8 @@ def test_latency_without_a_sample(program: Program) -> None:
         ("thread_churn", "allocate_0", ["malloc"]),
         ("pareto", "churn_0", ["free", "malloc"]),
         ("growth", "grow_0", ["free", "malloc", "realloc"]),
+        ("replay", "play_0", ["free", "malloc"]),
+        ("replay", "play_1", []),
         ("larson", "replace_1", []),
         ("pareto", "churn_1", []),
         ("growth", "grow_1", []),

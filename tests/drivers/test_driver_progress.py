@@ -10,7 +10,7 @@ from typing import Callable, Dict, List, Optional
 import pytest
 
 import driver_contract
-from driver_run import WORKLOADS, Result, find_library, run
+from driver_run import SHORT, WORKLOADS, Result, find_library, run
 
 Program = Callable[..., Path]
 
@@ -26,6 +26,7 @@ LONGER: Dict[str, List[str]] = {
     "pareto": ["--seconds", "0.7", "--threads", "3", "--live", "3000000"],
     "large": ["--seconds", "0.7", "--threads", "3", "--min", "50000", "--max", "500000"],
     "growth": ["--seconds", "0.7", "--threads", "3", "--max", "500000"],
+    "replay": [*SHORT["replay"], "--seconds", "0.7"],
 }
 
 

@@ -8,7 +8,7 @@ from typing import Callable, List, Tuple
 import pytest
 
 import driver_contract
-from driver_run import run
+from driver_run import SHORT, run
 
 Program = Callable[..., Path]
 
@@ -36,6 +36,8 @@ RUNS: List[Tuple[str, List[str]]] = [
     ("large", ["--threads", "2", "--operations", "40", "--max", "300000", "--check", "--latency", "--touch", "all"]),
     ("growth", ["2", "300", "1000000", "--check", "--latency", "--with-others", "3"]),
     ("growth", ["2", "300", "1000000", "--none", "--with-others", "3"]),
+    ("replay", [*SHORT["replay"], "--check", "--latency", "--loops", "2"]),
+    ("replay", [*SHORT["replay"], "--touch", "all", "--timed", "--speed", "2"]),
 ]
 
 

@@ -32,6 +32,12 @@ static wl_times times_of(const wl_histogram *histogram, double tick_ns) {
     };
 }
 
+/* A resident size that was seen: the peak is at least that. */
+static void note_resident(wl_summary *summary, uint64_t bytes) {
+    if (bytes > summary->memory.peak_bytes)
+        summary->memory.peak_bytes = bytes;
+}
+
 static wl_summary summarise(const wl_result *result) {
     const wl_usage *start = &result->run->marks[WL_MARK_START];
     const wl_usage *end = &result->run->marks[WL_MARK_DRAINED];
@@ -49,10 +55,13 @@ static wl_summary summarise(const wl_result *result) {
     /* The kernel notes VmHWM from counters that may lag by some pages for each processor, so that
      * the resident size may have been seen a little above it. */
     for (int i = 0; i < 2; i++)
-        if (summary.rss_halves[i] > summary.memory.peak_bytes)
-            summary.memory.peak_bytes = summary.rss_halves[i];
-    for (unsigned i = 0; i < result->phase_count; i++)
+        note_resident(&summary, summary.rss_halves[i]);
+    for (unsigned i = 0; i < result->memory_count; i++)
+        note_resident(&summary, result->memory[i].rss_bytes);
+    for (unsigned i = 0; i < result->phase_count; i++) {
+        note_resident(&summary, result->phases[i].rss_bytes);
         summary.operations += result->phases[i].operations;
+    }
     if (result->latency != NULL) {
         double tick_ns = wl_ticks_ns();
         summary.clock_ns = (double)wl_ticks_own_cost() * tick_ns;
