@@ -83,7 +83,7 @@ def _text(file: TomlFile, number: int, key: str, value: Any) -> str:
     items = value if isinstance(value, list) else [value]
     if not items or any(isinstance(item, bool) or not isinstance(item, (str, int, float)) for item in items):
         raise file.error(number, key, f"{key} must be a text as behind --matrix {key}=, a number, or a list of them")
-    if key in KEYS and KEYS[key].kind == "distribution":
+    if key in KEYS and KEYS[key].kind in ("distribution", "trace"):
         items = [_beside(file.path, str(item)) for item in items]
     return ",".join(str(item) for item in items)
 

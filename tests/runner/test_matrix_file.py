@@ -124,6 +124,9 @@ def test_our_own_file_is_what_the_figures_ask_for(root: Path, monkeypatch: pytes
     assert of("xmalloc", "allocators", "releasers", "size") == {
         (*kinds, size) for kinds in ((1, 1), (2, 2), (1, 4), (4, 1)) for size in (64, "mix")
     }
+    assert [c.id for c in cells if c.workload == "replay"] == [
+        f"replay trace={name}" for name in ("redis", "gcc", "python")
+    ]
 
 
 def test_workloads_leave_blocks_out(tmp_path: Path) -> None:
