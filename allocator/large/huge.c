@@ -68,6 +68,64 @@ static unsigned units(size_t size) {
     return (unsigned)(size >> HAK_SLAB_SHIFT);
 }
 
+/* Gives a mapping's bytes from `size` on back to the cache. */
+static void cut(struct hak_huge_kept *it, size_t size) {
+    struct hak_huge_entry *entry = hak_huge_entry_take();
+    if (!entry)
+        return; /* the block is larger than it need be */
+    hak_huge_cache_put(it->mapping + size, it->size - size, entry);
+    it->size = size;
+}
+
+/* Makes a mapping larger, where it is or somewhere else. False leaves it as it was. */
+static bool grow(struct hak_huge_kept *it, size_t size) {
+    if (!hak_os_resize(it->mapping, it->size, size)) {
+        char *target = hak_os_reserve(size, HAK_SLAB_SIZE);
+        if (!target || !hak_os_move(it->mapping, it->size, target, size))
+            return false;
+        it->mapping = target;
+    }
+    it->size = size;
+    return true;
+}
+
+/* Finds a mapping of `size` bytes among those that are kept: one that fits, or else one that is cut
+ * or grown. Pages that are there already need no fault and no clearing, which for a block of
+ * megabytes cost a hundred times as much as the system calls that move them. `*used` of its bytes
+ * may hold anything, the others are zero. */
+static struct hak_huge_kept reuse(size_t size, size_t *used) {
+    int kept = errno;
+    struct hak_huge_kept it = hak_huge_cache_take(size);
+    if (!it.mapping)
+        it = hak_huge_cache_take_other(size);
+    *used = it.size;
+    if (!it.mapping)
+        return it;
+    if (it.size < size && !grow(&it, size)) {
+        hak_huge_cache_put(it.mapping, it.size, it.entry);
+        it.mapping = NULL;
+    } else if (it.size - size > size / 4) {
+        cut(&it, size);
+    }
+    errno = kept; /* what fails here is done in another way */
+    return it;
+}
+
+/* Adds to a mapping of `size` bytes what is kept right behind it, so that it has `wanted` bytes if
+ * there is so much. Returns its size now. */
+static size_t take_in_next(const char *mapping, size_t size, size_t wanted) {
+    struct hak_huge_kept next = hak_huge_cache_take_at(mapping + size);
+    if (!next.mapping)
+        return size;
+    if (next.size > wanted - size) {
+        size_t taken = wanted - size;
+        hak_huge_cache_put(next.mapping + taken, next.size - taken, next.entry);
+        return wanted;
+    }
+    hak_huge_entry_give(next.entry);
+    return size + next.size;
+}
+
 void *hak_huge_new(size_t size, size_t alignment, bool zero) {
     if (alignment < HEADER_SIZE)
         alignment = HEADER_SIZE;
@@ -79,12 +137,12 @@ void *hak_huge_new(size_t size, size_t alignment, bool zero) {
         return NULL;
     }
     size_t mapping_size = hak_round_up(size + before, HAK_SLAB_SIZE);
-    struct hak_huge_kept found = hak_huge_cache_take(mapping_size);
+    size_t used = 0;
+    struct hak_huge_kept found = reuse(mapping_size, &used);
     struct hak_huge_entry *entry = found.mapping ? found.entry : hak_huge_entry_take();
     if (!entry)
         return NULL;
     char *mapping = found.mapping;
-    bool zeroed = !mapping;
     if (mapping) {
         mapping_size = found.size;
         hak_count(HAK_COUNT_HUGE_REUSED, 1);
@@ -105,8 +163,9 @@ void *hak_huge_new(size_t size, size_t alignment, bool zero) {
     describe(header_at(block), block, mapping, mapping_size, entry);
     hak_event(HAK_EVENT_HUGE_NEW, units(mapping_size), block);
     hak_unpoison(block, size);
-    if (zero && !zeroed)
-        memset(block, 0, size);
+    size_t before_block = (size_t)(block - mapping);
+    if (zero && used > before_block)
+        memset(block, 0, size < used - before_block ? size : used - before_block);
     return block;
 }
 
@@ -139,6 +198,15 @@ void *hak_huge_resize(void *block, size_t size) {
     char *mapping = header->mapping;
     size_t old_size = header->size;
     struct hak_huge_entry *entry = header->entry;
+    if (wanted > old_size) {
+        size_t with_next = take_in_next(mapping, old_size, wanted);
+        if (with_next > old_size)
+            describe(header, block, mapping, old_size = with_next, entry);
+        if (old_size >= wanted) {
+            hak_event(HAK_EVENT_HUGE_RESIZED, units(old_size), block);
+            return block;
+        }
+    }
     if (!hak_os_resize(mapping, old_size, wanted)) {
         if (wanted < old_size)
             return block; /* the kernel has no room to split a mapping */

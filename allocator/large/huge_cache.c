@@ -10,6 +10,7 @@
 #define PLACES     32u
 #define TAKE_TRIES 4u /* times that another thread may be faster before a new mapping is made */
 #define DROP_MOST  8u /* mappings that make room for one */
+#define ALONE      4u /* times the limit that a mapping may have which is kept alone */
 
 /* What a place holds: nothing, something that one thread just puts in or takes out, or a mapping;
  * then the word is its address and its size, both in units of 64 KiB. A thread that stops in the
@@ -84,10 +85,45 @@ struct hak_huge_kept hak_huge_cache_take(size_t size) {
     return taken;
 }
 
+struct hak_huge_kept hak_huge_cache_take_other(size_t size) {
+    struct hak_huge_kept taken = {.mapping = NULL};
+    for (unsigned tries = 0; tries < TAKE_TRIES; tries++) {
+        struct place *best = NULL;
+        uint64_t word = EMPTY;
+        for (struct place *p = places; p < places + PLACES; p++) {
+            uint64_t here = look_at(p);
+            size_t has = size_of(here), had = size_of(word);
+            if (!is_mapping(here) || has < size / 4)
+                continue;
+            /* any larger one is better than all smaller ones */
+            bool better = has >= size ? had < size || has < had : had < size && has > had;
+            if (!best || better) {
+                best = p;
+                word = here;
+            }
+        }
+        if (!best || take_out(best, word, &taken))
+            break;
+    }
+    return taken;
+}
+
+struct hak_huge_kept hak_huge_cache_take_at(const char *mapping) {
+    struct hak_huge_kept taken = {.mapping = NULL};
+    for (struct place *p = places; p < places + PLACES; p++) {
+        uint64_t here = look_at(p);
+        if (is_mapping(here) && here >> 32 == (uintptr_t)mapping >> HAK_SLAB_SHIFT &&
+            take_out(p, here, &taken))
+            break;
+    }
+    return taken;
+}
+
 static bool keep(const struct hak_huge_kept *kept, size_t most) {
     /* relaxed: as hak_huge_cached; each thread answers for the sum that it made */
-    if (atomic_fetch_add_explicit(&cached_bytes, kept->size, memory_order_relaxed) + kept->size <=
-        most)
+    size_t sum =
+        atomic_fetch_add_explicit(&cached_bytes, kept->size, memory_order_relaxed) + kept->size;
+    if (sum <= most || sum == kept->size) /* one alone: the caller has seen that it may be kept */
         for (struct place *p = places; p < places + PLACES; p++) {
             uint64_t none = EMPTY;
             /* acquire: pairs with the release in take_out; relaxed on failure: the next one */
@@ -132,7 +168,7 @@ static bool drop_oldest(void) {
 void hak_huge_cache_put(char *mapping, size_t size, struct hak_huge_entry *entry) {
     size_t most = (size_t)hak_option(HAK_OPT_CACHE_HUGE) << 20;
     const struct hak_huge_kept it = {.mapping = mapping, .size = size, .entry = entry};
-    for (unsigned drops = 0; size <= most; drops++) {
+    for (unsigned drops = 0; size <= ALONE * most; drops++) {
         if (keep(&it, most))
             return;
         if (drops == DROP_MOST || !drop_oldest())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
@@ -205,3 +206,23 @@ def test_all_of_it_is_kept(program: Program, allocator: str) -> None:
         result = run(program("growth", allocator), ["2", "90", "3000000", "--check", "--json", *extra]).json
         driver_contract.check(result)
         assert result["provider"]["name"] == allocator
+
+
+def test_what_was_freed_is_grown_into(program: Program) -> None:
+    """hakmem keeps the freed block's pages: three more growths to 64 MiB fault in less than one of them has."""
+    steps = steps_of(8, 64 << 20, 1.5)
+    for arguments in ([], ["--with-others", "5"]):
+        result = run(program("growth", "hakmem"), ["--operations", str(3 * steps), "--json", *arguments]).json
+        parts = phases(result)
+        assert parts["fill"]["minor_faults"] > 512
+        assert parts["grow"]["minor_faults"] < 8192
+        assert result["peak_rss_bytes"] < 80 << 20
+
+
+def test_freed_blocks_of_other_sizes_are_cut_and_grown(program: Program) -> None:
+    """hakmem maps for few of 300 blocks; what was cut off or added is nobody else's, says --check."""
+    arguments = ["--threads", "2", "--operations", "150", "--slots", "3", "--min", "1100000", "--max", "6000000"]
+    done = run(program("large", "hakmem"), [*arguments, "--check", "--json"], environment={"HAKMEM_STATS": "json"})
+    driver_contract.check(done.json)
+    counters = json.loads(done.err)["counters"]
+    assert counters["huge_mapped"] < 60 and counters["huge_reused"] > 240

@@ -1,7 +1,7 @@
-/* The C library's malloc. For blocks of 100 bytes it notes how many of them were allocated before each;
- * at the end the file AGES_OUT holds, for those of the first third that were freed within 100,000 such
- * calls, after how many, one a line. Blocks that were allocated in a row before any was freed, the fill,
- * do not count. For one thread. */
+/* The C library's malloc. For blocks of 100 bytes it notes how many of them were allocated before
+ * each; at the end the file AGES_OUT holds, for those of the first third that were freed within
+ * 100,000 such calls, after how many, one a line. Blocks that were allocated in a row before any
+ * was freed, the fill, do not count. For one thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,7 +43,8 @@ void free(void *block) {
 void *realloc(void *old, size_t size) {
     void *block = malloc(size);
     if (old != NULL && block != NULL) {
-        memcpy(block, old, size); /* the header before it and malloc's slack make this readable enough */
+        memcpy(block, old,
+               size); /* the header before it and malloc's slack make this readable enough */
         free(old);
     }
     return block;

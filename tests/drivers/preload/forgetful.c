@@ -1,5 +1,6 @@
-/* A realloc that, now and then, forgets something of what the block held. The environment's FORGET says
- * what: "tail", the last byte (the default); "half", the second half; "shift", it is one byte off. */
+/* A realloc that, now and then, forgets something of what the block held. The environment's FORGET
+ * says what: "tail", the last byte (the default); "half", the second half; "shift", it is one byte
+ * off. */
 #include <stdlib.h>
 
 #define realloc whole_realloc
