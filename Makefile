@@ -133,10 +133,11 @@ VERSION := $(shell sed -n 's/^.define HAKMEM_VERSION "\([0-9.]*\)"$$/\1/p' alloc
 SONAME := libhakmem.so.$(firstword $(subst ., ,$(VERSION)))
 # Programs that try an allocator hard: linked as the drivers are, and as NAME_plain with nothing, so
 # that any allocator can be preloaded.
-STRESS := stress never_allocating
+STRESS := stress never_allocating after_work
 stress_obj = $(call obj,$(addprefix tests/stress/,$(stress_src_$(1)) common.c))
 stress_src_stress           := stress.c lane.c shared.c block.c
 stress_src_never_allocating := never_allocating.c
+stress_src_after_work      := after_work.c
 STRESS_BOTH := $(STRESS) $(STRESS:=_plain)
 # Programs that count the work of calls, and stop threads in the middle of them: linked with objects
 # of the allocator in which every basic block calls them (tests/bounds/steps.h).
@@ -274,9 +275,9 @@ $(OUT)/tests/%: $(OUT)/obj/tests/c/%.o $(ALLOC_OBJ)
 
 define stress_rule
 $(OUT)/$(1): $(call stress_obj,$(1)) $(hakmem_need)
-	$$(CC) $(SANITIZE) -pthread $$(LDFLAGS) $(call stress_obj,$(1)) $(subst $$,$$$$,$(hakmem_link)) -o $$@
+	$$(CC) $(SANITIZE) -pthread $$(LDFLAGS) $(call stress_obj,$(1)) $(subst $$,$$$$,$(hakmem_link)) -lm -o $$@
 $(OUT)/$(1)_plain: $(call stress_obj,$(1))
-	$$(CC) $(SANITIZE) -pthread $$(LDFLAGS) $(call stress_obj,$(1)) -o $$@
+	$$(CC) $(SANITIZE) -pthread $$(LDFLAGS) $(call stress_obj,$(1)) -lm -o $$@
 endef
 $(foreach s,$(STRESS),$(eval $(call stress_rule,$(s))))
 define bounds_rule

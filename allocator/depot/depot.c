@@ -17,7 +17,8 @@ _Static_assert(sizeof(struct hak_magazine) == 512, "a magazine is 512 bytes");
 
 struct stack {
     _Alignas(HAK_CACHE_LINE) _Atomic uint64_t head;
-    _Atomic uint32_t low; /* the least depth in this interval, about */
+    _Atomic uint32_t low;   /* the least depth in this interval, about */
+    _Atomic uint32_t takes; /* by those who need blocks, about */
 };
 
 static struct stack depot[HAK_CLASS_MAX + 1];
@@ -94,9 +95,18 @@ void hak_magazine_free(struct hak_magazine *magazine) {
     push(&spares, magazine, UINT32_MAX);
 }
 
+/* Magazines that `bytes` bytes of a class are. */
+static uint32_t most_of(unsigned class_index, size_t bytes) {
+    size_t each = (size_t)hak_class_size[class_index] * hak_magazine_batch(class_index);
+    return (uint32_t)(bytes / each);
+}
+
+bool hak_depot_has_room(unsigned class_index, size_t bytes) {
+    return bytes && hak_depot_magazines(class_index) < most_of(class_index, bytes);
+}
+
 bool hak_depot_put(unsigned class_index, struct hak_magazine *magazine, size_t bytes) {
-    size_t most = bytes / ((size_t)hak_class_size[class_index] * hak_magazine_batch(class_index));
-    if (!push(&depot[class_index], magazine, (uint32_t)most))
+    if (!push(&depot[class_index], magazine, most_of(class_index, bytes)))
         return false;
     hak_count(HAK_COUNT_DEPOT_PUTS, 1);
     return true;
@@ -108,8 +118,12 @@ struct hak_magazine *hak_depot_take(unsigned class_index) {
     if (!top_of(atomic_load_explicit(&stack->head, memory_order_relaxed)))
         return NULL;
     struct hak_magazine *magazine = pop(stack);
-    if (magazine)
-        hak_count(HAK_COUNT_DEPOT_TAKES, 1);
+    if (!magazine)
+        return NULL;
+    hak_count(HAK_COUNT_DEPOT_TAKES, 1);
+    /* relaxed, and not in one: it only shall change */
+    uint32_t takes = atomic_load_explicit(&stack->takes, memory_order_relaxed);
+    atomic_store_explicit(&stack->takes, takes + 1, memory_order_relaxed);
     return magazine;
 }
 
@@ -122,6 +136,10 @@ struct hak_magazine *hak_depot_take_idle(unsigned class_index) {
     struct hak_magazine *magazine = pop(stack);
     atomic_store_explicit(&stack->low, low - 1, memory_order_relaxed);
     return magazine;
+}
+
+uint32_t hak_depot_takes(unsigned class_index) {
+    return atomic_load_explicit(&depot[class_index].takes, memory_order_relaxed); /* relaxed: a hint */
 }
 
 unsigned hak_depot_magazines(unsigned class_index) {

@@ -39,6 +39,9 @@ void hak_magazine_free(struct hak_magazine *magazine);
  * class has `bytes` bytes of blocks here already. */
 bool hak_depot_put(unsigned class_index, struct hak_magazine *magazine, size_t bytes);
 
+/* Whether hak_depot_put would have taken one just now. */
+bool hak_depot_has_room(unsigned class_index, size_t bytes);
+
 /* A filled magazine, now the caller's, or NULL. */
 struct hak_magazine *hak_depot_take(unsigned class_index);
 
@@ -48,6 +51,9 @@ struct hak_magazine *hak_depot_take_idle(unsigned class_index);
 
 /* Magazines of a class that are here now. Any thread, signal handlers too. */
 unsigned hak_depot_magazines(unsigned class_index);
+
+/* Magazines of a class that were ever taken, about; it goes round. */
+uint32_t hak_depot_takes(unsigned class_index);
 
 /* Begins the next interval for hak_depot_take_idle. */
 void hak_depot_next_interval(unsigned class_index);

@@ -45,12 +45,19 @@ struct hak_heap_class {
     TinySlabMeta *exhausted; /* own slabs that had none when last looked at */
     uint32_t partials;       /* slabs in the first list */
     uint32_t exhausteds;     /* slabs in the second */
+    int32_t out;             /* blocks of the slabs in both that are not at home */
+    uint32_t takes;          /* from the depot by anyone, when last looked at */
+    uint16_t falls;          /* times that the magazine was full since the last refill */
+    bool draining;           /* the thread frees only: its magazine shrinks */
+    uint8_t one_by_one;      /* blocks to go home directly before one looks again */
     /* Slabs that this heap owned and may claim again; any of them may be another's by now. */
     TinySlabMeta *hot;   /* in use when the heap's last thread ended, or NULL */
     TinySlabMeta *bench; /* the last that a live thread gave up, or NULL */
 };
 
 #define HAK_STICKY 32u /* entries of a heap's ring */
+
+#define HAK_WATCHED 16u /* neighbouring classes of which one keeps watch: see magazines.c */
 
 struct hak_heap {
     /* Own slabs onto whose remote queue others have pushed; a stack that only the owner takes,
@@ -61,8 +68,14 @@ struct hak_heap {
     struct hak_magazine *spare;   /* an empty one, or NULL */
     TinySlabMeta *kept;           /* an own slab that became empty, or NULL */
     uint32_t ticks;               /* slow paths taken */
+    uint32_t falls;               /* times that a magazine was full since one was last empty */
     bool ending;                  /* its thread is giving everything back */
-    uint32_t sticky_next;         /* the ring's oldest entry */
+    bool unfinished;              /* giving back what is due goes on in the next slow path */
+    bool untrimmed;               /* the depot's part of it isn't done */
+    bool asleep;                  /* the program slept: until that is done no magazine is used */
+    uint8_t watch[HAK_KIND_COUNT / HAK_WATCHED]; /* the class that keeps it; 0: none */
+    uint64_t looked_at;   /* ms: when the clock was last looked at; 0: never */
+    uint32_t sticky_next; /* the ring's oldest entry */
     /* Further slabs that this heap owned, the class in the low bits of their address; 0: none. */
     uintptr_t sticky[HAK_STICKY];
     /* Taken from the pending stack, and not yet looked at. */
@@ -89,6 +102,8 @@ struct hak_superslab **hak_heap_hint(void);
 
 /* To be called now and then, from slow paths: purges when its time has come. */
 void hak_heap_tick(void);
+/* The same, and looks at the clock for certain; by a thread with a heap. */
+void hak_heap_tick_now(void);
 
 /* Gives everything of the calling thread back. Called when a thread ends. */
 void hak_heap_exit(void);
@@ -120,10 +135,29 @@ void hak_heaps_put(struct hak_heap *heap);
 /* Makes a heap the calling thread's: one that an ended thread left, or a new one. NULL, ENOMEM. */
 struct hak_heap *hak_heap_enter(void);
 
+/* This thread's heap was given back at its end; what it still asks for is served by a heap that is
+ * borrowed for one call. */
+extern HAK_HIDDEN _Thread_local bool hak_thread_ended __attribute__((tls_model("initial-exec")));
+
+/* Magazines (magazines.c). Slots that a class needs. */
+unsigned hak_magazine_slots(unsigned class_index);
+/* Lets a thread begin with empty ones, as small as they are at first. */
+void hak_magazines_open(struct hak_heap *heap);
+/* Gives all blocks home. */
+void hak_magazines_empty(struct hak_heap *heap);
+/* The same, and they are as at first. */
+void hak_magazines_begin_again(struct hak_heap *heap);
+/* The same, and they hold nothing: each call takes its slow path, until they begin again. */
+void hak_magazines_close(struct hak_heap *heap);
+/* Of those without a use since the last call half goes back. */
+void hak_magazines_shrink_idle(struct hak_heap *heap);
+
 /* Own slabs (slabs.c). Each takes or gives blocks of one class between slots and slabs. */
 unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void **slots,
                               unsigned most);
 void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned count);
+/* The same for one. */
+void hak_heap_give_block(struct hak_heap *heap, void *block);
 /* Drains the own slabs that others have pushed onto, a bounded number of them; `closing` refuses
  * further notices, and drains all. */
 void hak_heap_process_pending(struct hak_heap *heap, bool closing);
@@ -131,6 +165,19 @@ void hak_heap_process_pending(struct hak_heap *heap, bool closing);
 void hak_heap_retire_kept(struct hak_heap *heap);
 /* Gives back or offers every slab of the heap, whose thread ends. */
 void hak_heap_abandon_slabs(struct hak_heap *heap);
+
+/* A thread that drains a class and has few blocks of it left gives up its slabs, if there are other
+ * threads: when the last of these blocks come home, from wherever they are then, nobody need wait
+ * for this thread, which may sleep. */
+void hak_heap_leave_drained(struct hak_heap *heap, unsigned class_index);
+
+/* Takes an own slab out of the list that it is in. */
+void hak_heap_unlink(struct hak_heap *heap, TinySlabMeta *slab);
+
+/* An own slab has all its blocks, and nobody else knows it any more: it may begin another life. */
+HAK_INLINE bool hak_heap_slab_is_free(const TinySlabMeta *slab) {
+    return hak_slab_used(slab) == 0 && slab_remote_is_quiet(slab);
+}
 
 /* Ways to reuse a slab (reuse.c), the last one before new memory is mapped: each NULL or a slab of
  * the class that is now the heap's, drained, has blocks to give, and is in none of its lists. */

@@ -44,9 +44,10 @@ static uint32_t *length_of(struct hak_heap *heap, const TinySlabMeta *slab) {
     return slab->exhausted ? &class->exhausteds : &class->partials;
 }
 
-static void unlink_slab(struct hak_heap *heap, TinySlabMeta *slab) {
+void hak_heap_unlink(struct hak_heap *heap, TinySlabMeta *slab) {
     hak_slab_check_owner(slab, __func__);
     (*length_of(heap, slab))--;
+    heap->classes[hak_slab_class(slab)].out -= (int32_t)hak_slab_used(slab);
     if (slab->next)
         slab->next->previous = slab->previous;
     if (slab->previous)
@@ -60,6 +61,7 @@ static void link_slab(struct hak_heap *heap, TinySlabMeta *slab, bool without_bl
     hak_slab_check_owner(slab, __func__);
     slab->exhausted = without_blocks;
     (*length_of(heap, slab))++;
+    heap->classes[hak_slab_class(slab)].out += (int32_t)hak_slab_used(slab);
     TinySlabMeta **list = list_of(heap, slab);
     slab->previous = NULL;
     slab->next = *list;
@@ -119,6 +121,15 @@ static void give_notice(TinySlabMeta *slab) {
     }
 }
 
+/* Drains an own slab that is in a list; returns the blocks. */
+static unsigned drain_own(struct hak_heap *heap, TinySlabMeta *slab, bool notice_arrived) {
+    unsigned before = hak_slab_used(slab);
+    slab_claim_then_drain(slab, notice_arrived);
+    unsigned count = before - hak_slab_used(slab);
+    heap->classes[hak_slab_class(slab)].out -= (int32_t)count;
+    return count;
+}
+
 static void slab_emptied(struct hak_heap *heap, TinySlabMeta *slab);
 
 /* A slab without an owner may have all its blocks in the remote queue. Nobody would look at it
@@ -133,7 +144,7 @@ static void collect(struct hak_heap *heap, TinySlabMeta *slab) {
     } else if (!left_behind || hak_option(HAK_OPT_ADOPT)) {
         hak_count(HAK_COUNT_ADOPTED, left_behind);
     } else {
-        unlink_slab(heap, slab);
+        hak_heap_unlink(heap, slab);
         hak_heap_leave_slab(heap, slab, true);
     }
 }
@@ -176,11 +187,6 @@ static void push_remote(struct hak_heap *heap, void *first, void *last, unsigned
 
 /* ---- blocks come home ---------------------------------------------------------------------- */
 
-/* An own slab has all its blocks, and nobody else knows it any more: it may begin another life. */
-static bool is_free(const TinySlabMeta *slab) {
-    return hak_slab_used(slab) == 0 && slab_remote_is_quiet(slab);
-}
-
 /* An own slab has all its blocks. Keeps one such slab a heap, gives the others back. */
 static void slab_emptied(struct hak_heap *heap, TinySlabMeta *slab) {
     /* A notice is out: the slab stays ours until it has arrived. */
@@ -215,7 +221,7 @@ static void return_surplus(struct hak_heap *heap, TinySlabMeta *slab) {
                   hak_option(HAK_OPT_ADOPT);
     if (!half_free && !wanted)
         return;
-    unlink_slab(heap, slab);
+    hak_heap_unlink(heap, slab);
     hak_count(HAK_COUNT_RETURNED, 1);
     if (!half_free) {
         hak_heap_leave_slab(heap, slab, false);
@@ -231,7 +237,7 @@ static void return_surplus(struct hak_heap *heap, TinySlabMeta *slab) {
 /* An own slab got blocks back, and `used` are still out. It may be somebody else's afterwards. */
 static void blocks_came_home(struct hak_heap *heap, TinySlabMeta *slab, unsigned used) {
     if (slab->exhausted) {
-        unlink_slab(heap, slab);
+        hak_heap_unlink(heap, slab);
         link_slab(heap, slab, false);
     }
     if (used == 0)
@@ -257,6 +263,7 @@ void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned c
         TinySlabMeta *slab = hak_slab_meta_of(block);
         if (heap && hak_slab_is_own(slab)) {
             given = hak_slab_give(slab, blocks + i, count - i);
+            heap->classes[hak_slab_class(slab)].out -= (int32_t)given;
             blocks_came_home(heap, slab, hak_slab_used(slab));
             continue;
         }
@@ -281,6 +288,17 @@ void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned c
     for (unsigned i = 0; i < CHAINS; i++)
         if (chains[i].count)
             push_remote(heap, chains[i].first, chains[i].last, chains[i].count);
+}
+
+void hak_heap_give_block(struct hak_heap *heap, void *block) {
+    TinySlabMeta *slab = hak_slab_meta_of(block);
+    if (!hak_slab_is_own(slab)) {
+        hak_heap_give_blocks(heap, &block, 1);
+        return;
+    }
+    hak_slab_give(slab, &block, 1);
+    heap->classes[hak_slab_class(slab)].out--;
+    blocks_came_home(heap, slab, hak_slab_used(slab));
 }
 
 /* ---- blocks go out ------------------------------------------------------------------------- */
@@ -316,9 +334,7 @@ void hak_heap_process_pending(struct hak_heap *heap, bool closing) {
             look_after(heap, slab);
             continue;
         }
-        unsigned before = hak_slab_used(slab);
-        slab_claim_then_drain(slab, true);
-        work += before - hak_slab_used(slab);
+        work += drain_own(heap, slab, true);
         blocks_came_home(heap, slab, hak_slab_used(slab));
     }
 }
@@ -326,10 +342,10 @@ void hak_heap_process_pending(struct hak_heap *heap, bool closing) {
 /* Makes the heap's kept empty slab one of another class. Stage 0.5. */
 static TinySlabMeta *reuse_kept(struct hak_heap *heap, unsigned class_index) {
     TinySlabMeta *slab = heap->kept;
-    if (!slab || !is_free(slab))
+    if (!slab || !hak_heap_slab_is_free(slab))
         return NULL;
     heap->kept = NULL;
-    unlink_slab(heap, slab);
+    hak_heap_unlink(heap, slab);
     if (!hak_page_map_set(slab->base, class_index)) {
         link_slab(heap, slab, false);
         return NULL;
@@ -382,7 +398,7 @@ static bool is_one_too_many(const struct hak_heap *heap, const TinySlabMeta *sla
 static void exhausted(struct hak_heap *heap, TinySlabMeta *slab) {
     bool leave = is_one_too_many(heap, slab) && !slab_remote_has_notice(slab);
     slab->taken = slab->drained = 0;
-    unlink_slab(heap, slab);
+    hak_heap_unlink(heap, slab);
     if (leave) {
         hak_count(HAK_COUNT_RETURNED, 1);
         hak_heap_leave_slab(heap, slab, false);
@@ -411,12 +427,16 @@ unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void 
                 return 0;
             link_slab(heap, slab, false);
         }
-        wanted -= hak_slab_take(slab, slots, wanted);
+        unsigned taken = hak_slab_take(slab, slots, wanted);
+        wanted -= taken;
+        class->out += (int32_t)taken;
         if (!wanted || hak_slab_has_blocks(slab))
             continue;
-        if (slab_remote_count_relaxed(slab) && slab_claim_then_drain(slab, false) &&
-            hak_slab_has_blocks(slab))
-            continue;
+        if (slab_remote_count_relaxed(slab)) {
+            drain_own(heap, slab, false);
+            if (hak_slab_has_blocks(slab))
+                continue;
+        }
         if (!looked_at_pending && slab_remote_has_notice(slab) && is_one_too_many(heap, slab)) {
             looked_at_pending = true; /* its notice waits there, most likely */
             hak_heap_process_pending(heap, false);
@@ -427,53 +447,4 @@ unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void 
     if (wanted)
         memmove(slots, slots + wanted, (most - wanted) * sizeof *slots);
     return most - wanted;
-}
-
-void hak_heap_retire_kept(struct hak_heap *heap) {
-    TinySlabMeta *slab = heap->kept;
-    if (!slab || !is_free(slab))
-        return;
-    heap->kept = NULL;
-    unlink_slab(heap, slab);
-    hak_slab_retire(slab);
-}
-
-/* Leaves a class's slabs. */
-static void abandon_class(struct hak_heap *heap, struct hak_heap_class *class) {
-    bool adopt = hak_option(HAK_OPT_ADOPT);
-    TinySlabMeta *in_use = class->partial;
-    TinySlabMeta *slab;
-    /* The exhausted ones first: leaving one may bring it back as an empty one. */
-    while ((slab = class->exhausted ? class->exhausted : class->partial)) {
-        bool has_blocks = !slab->exhausted;
-        heap->kept = NULL;
-        unlink_slab(heap, slab);
-        slab_claim_then_drain(slab, false);
-        if (is_free(slab)) {
-            hak_slab_retire(slab);
-            continue;
-        }
-        /* For the next thread that gets this heap. */
-        if (adopt && slab == in_use)
-            hak_remember_hot(heap, slab);
-        else if (adopt && has_blocks)
-            hak_remember_sticky(heap, slab);
-        hak_count(HAK_COUNT_ABANDONED, 1);
-        hak_heap_leave_slab(heap, slab, true);
-    }
-}
-
-void hak_heap_abandon_slabs(struct hak_heap *heap) {
-    /* Leaving a slab may bring another back, of any class: its second look may find it in the next
-     * life. So until nothing is left. */
-    bool found;
-    do {
-        found = false;
-        for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
-            struct hak_heap_class *class = &heap->classes[c];
-            found |= class->exhausted || class->partial;
-            abandon_class(heap, class);
-        }
-    } while (found);
-    heap->kept = NULL;
 }

@@ -52,9 +52,15 @@ static unsigned purge_superslab(struct hak_superslab *ss, uint64_t now, uint64_t
     return (unsigned)__builtin_popcount(purged);
 }
 
+static _Atomic uint32_t cursor; /* where the last call stopped; a hint, and so relaxed */
+
+bool hak_pool_purge_is_through(void) { /* relaxed: as said there */
+    return atomic_load_explicit(&cursor, memory_order_relaxed) == 0;
+}
+
+/* relaxed, the cursor: as said there */
 size_t hak_pool_purge(uint64_t now, uint64_t delay, unsigned most) {
     size_t purged = 0;
-    static _Atomic uint32_t cursor; /* where the last call stopped; a hint, and so relaxed */
     uint32_t total = hak_pool_superslabs();
     uint32_t start = atomic_load_explicit(&cursor, memory_order_relaxed);
     for (unsigned i = 0; i < most; i++) {

@@ -120,6 +120,9 @@ TinySlabMeta *hak_pool_look_for_offer(unsigned class_index, enum hak_offer list)
 /* Gives the pages of slabs that have been free for `delay` ms back to the system; looks at no
  * more than `most` SuperSlabs. Returns how many slabs it purged. */
 size_t hak_pool_purge(uint64_t now, uint64_t delay, unsigned most);
+/* Whether the last call came to the end of the SuperSlabs; the next one begins with the first then,
+ * else where that one stopped. */
+bool hak_pool_purge_is_through(void);
 
 /* Gives back the address space that is reserved and unused, and that of SuperSlabs without a block,
  * but for their headers; what there is else may have it. They are the first to serve again, if

@@ -1,0 +1,359 @@
+/* A thread's magazines: the slow ends of malloc and free, how large magazines are, and how they end
+ * up empty when the work does. */
+#include "base/counters.h"
+#include "base/events.h"
+#include "base/options.h"
+#include "base/size_class.h"
+#include "heap/heap.h"
+
+#include <string.h>
+
+/* The first refill of a class takes no more than this, in bytes: a program that has few blocks of a
+ * large class shouldn't pay for pages behind others. */
+#define FIRST_REFILL_BYTES 4096u
+#define FIRST_SLOTS_BYTES                                                                          \
+    16384u                /* of blocks in a magazine, before the class is seen to need more */
+#define ALONE_SHARE 8u    /* of the depot, for large classes of a thread that is alone */
+#define ALONE_FROM  2048u /* bytes: the blocks that a lone thread keeps there at all are larger */
+
+/* A thread drains a class when its magazine fell over so often since the thread last asked for a
+ * block of it, and nobody took any from the depot. Of others' blocks more often: those who need
+ * them may be waiting for a processor. */
+#define FALLS_OF_A_DRAIN         2u
+#define FALLS_OF_A_FOREIGN_DRAIN 8u
+/* The magazine of a class that is being drained may have this share of the blocks that are out. */
+#define DRAIN_SHARE 8u
+/* Blocks that go home one by one while a class keeps watch, and between two looks at who needs them
+ * where a class has no magazine. */
+#define WATCH_BLOCKS 24u
+/* So many magazines were full, of any class, since the thread last found one empty: it does nothing
+ * but free. */
+#define FALLS_OF_A_LONG_DRAIN 16u
+
+/* ---- bounds -------------------------------------------------------------------------------- */
+
+/* Room for a full magazine of the depot, and as much again. */
+unsigned hak_magazine_slots(unsigned class_index) {
+    return 2 * hak_magazine_batch(class_index);
+}
+
+/* The same for every heap, since a magazine of the depot must fit into any. */
+static uint16_t most_of(unsigned class_index) {
+    size_t bytes = (size_t)hak_option(HAK_OPT_MAGAZINE_MAX) << 10;
+    size_t most = bytes / hak_class_size[class_index] & ~(size_t)1;
+    if (most < 2)
+        most = 2;
+    unsigned slots = hak_magazine_slots(class_index);
+    return (uint16_t)(most < slots ? most : slots);
+}
+
+/* A magazine in use shrinks to no less. */
+static unsigned slots_at_first(const struct hak_heap_class *class, unsigned class_index) {
+    unsigned slots = (unsigned)hak_option(HAK_OPT_MAGAZINE_MIN);
+    unsigned fitting = FIRST_SLOTS_BYTES / hak_class_size[class_index];
+    if (slots > fitting)
+        slots = fitting ? fitting : 1;
+    return slots < class->most ? slots : class->most;
+}
+
+static uint16_t first_refill(unsigned class_index, unsigned capacity) {
+    unsigned blocks = FIRST_REFILL_BYTES / hak_class_size[class_index];
+    if (blocks > capacity / 2)
+        blocks = capacity / 2;
+    return (uint16_t)(blocks ? blocks : 1);
+}
+
+static void set_capacity(struct hak_heap *heap, unsigned class_index, unsigned capacity) {
+    struct hak_heap_class *class = &heap->classes[class_index];
+    class->capacity = (uint16_t)(capacity < class->most ? capacity : class->most);
+    heap->magazines->end[class_index] = class->bottom + class->capacity;
+}
+
+/* As small as at first, and empty. */
+static void begin(struct hak_heap *heap, unsigned class_index) {
+    struct hak_heap_class *class = &heap->classes[class_index];
+    unsigned capacity = slots_at_first(class, class_index);
+    class->refill = first_refill(class_index, capacity);
+    class->misses = class->falls = 0;
+    class->draining = false;
+    class->one_by_one = 0;
+    heap->magazines->top[class_index] = class->bottom;
+    set_capacity(heap, class_index, capacity);
+}
+
+void hak_magazines_open(struct hak_heap *heap) {
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
+        heap->classes[c].most = most_of(c);
+        begin(heap, c);
+    }
+}
+
+/* ---- giving back --------------------------------------------------------------------------- */
+
+/* Everything goes home: in the depot the blocks would reach another thread, and share cache lines
+ * with those that stay here. */
+static void empty_magazine(struct hak_heap *heap, unsigned class_index) {
+    void **bottom = heap->classes[class_index].bottom;
+    unsigned count = (unsigned)(heap->magazines->top[class_index] - bottom);
+    heap->magazines->top[class_index] = bottom;
+    if (count)
+        hak_heap_give_blocks(heap, bottom + 1, count);
+}
+
+void hak_magazines_empty(struct hak_heap *heap) {
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++)
+        empty_magazine(heap, c);
+}
+
+void hak_magazines_begin_again(struct hak_heap *heap) {
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
+        empty_magazine(heap, c);
+        begin(heap, c);
+    }
+}
+
+void hak_magazines_close(struct hak_heap *heap) {
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
+        empty_magazine(heap, c);
+        begin(heap, c);
+        set_capacity(heap, c, 0);
+    }
+}
+
+/* What a class may have in the depot. A thread that is alone has nobody to exchange with, and what
+ * lies there keeps slabs from becoming empty, a few blocks each of very many. Small ones are
+ * therefore given home, which takes little more time; of large ones, of which a slab has few, some
+ * magazines stay for the thread's ups and downs. */
+static size_t depot_bytes(unsigned class_index) {
+    size_t bytes = (size_t)hak_option(HAK_OPT_DEPOT) << 10;
+    if (hak_heaps_in_use() > 1)
+        return bytes;
+    return hak_class_size[class_index] > ALONE_FROM ? bytes / ALONE_SHARE : 0;
+}
+
+/* Moves the oldest `batch` blocks of a magazine to the slabs. */
+static void shed_home(struct hak_heap *heap, unsigned class_index, unsigned batch) {
+    void **blocks = heap->classes[class_index].bottom + 1;
+    unsigned count = (unsigned)(heap->magazines->top[class_index] - blocks + 1);
+    /* Notices first: a slab whose notice waits here can't be given up to those who need it. */
+    hak_heap_process_pending(heap, false);
+    hak_heap_give_blocks(heap, blocks, batch);
+    memmove(blocks, blocks + batch, (count - batch) * sizeof *blocks);
+    heap->magazines->top[class_index] = blocks + count - batch - 1;
+}
+
+/* Moves the oldest `batch` blocks of a magazine, of which the depot's have room for so many, to the
+ * depot, or to the slabs if the depot is full. */
+static void shed(struct hak_heap *heap, unsigned class_index, unsigned batch) {
+    struct hak_heap_class *class = &heap->classes[class_index];
+    void **blocks = class->bottom + 1;
+    unsigned count = (unsigned)(heap->magazines->top[class_index] - class->bottom);
+    struct hak_magazine *magazine = heap->spare ? heap->spare : hak_magazine_new();
+    heap->spare = NULL;
+    bool put = false;
+    if (magazine) {
+        magazine->count = batch;
+        memcpy(magazine->slots, blocks, batch * sizeof *blocks);
+        put = hak_depot_put(class_index, magazine, depot_bytes(class_index));
+        if (!put)
+            heap->spare = magazine;
+    }
+    hak_event(put ? HAK_EVENT_DEPOT_PUT : HAK_EVENT_FLUSH, class_index, blocks[0]);
+    if (class->falls < UINT16_MAX)
+        class->falls++;
+    if (!put) {
+        shed_home(heap, class_index, batch);
+        return;
+    }
+    memmove(blocks, blocks + batch, (count - batch) * sizeof *blocks);
+    heap->magazines->top[class_index] = class->bottom + count - batch;
+}
+
+/* Magazines of which the thread made no use since the last look give half of what they hold back.
+ */
+void hak_magazines_shrink_idle(struct hak_heap *heap) {
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
+        struct hak_heap_class *class = &heap->classes[c];
+        unsigned misses = class->misses;
+        class->misses = 0;
+        unsigned least = slots_at_first(class, c);
+        if (misses || class->capacity <= least)
+            continue;
+        unsigned capacity = class->capacity / 2u > least ? class->capacity / 2u : least;
+        unsigned count = (unsigned)(heap->magazines->top[c] - class->bottom);
+        if (count > capacity)
+            shed(heap, c, count - capacity);
+        set_capacity(heap, c, capacity);
+        if (class->refill > capacity)
+            class->refill = (uint16_t)capacity;
+    }
+}
+
+/* ---- malloc -------------------------------------------------------------------------------- */
+
+/* What a full magazine of the depot has, if there is one; 0: the slabs must serve. */
+static unsigned refill_from_depot(struct hak_heap *heap, unsigned class_index, void **blocks) {
+    struct hak_magazine *magazine = hak_depot_take(class_index);
+    if (!magazine)
+        return 0;
+    unsigned count = magazine->count;
+    memcpy(blocks, magazine->slots, count * sizeof *blocks);
+    hak_event(HAK_EVENT_DEPOT_TAKE, class_index, blocks[0]);
+    if (heap->spare)
+        hak_magazine_free(magazine);
+    else
+        heap->spare = magazine;
+    return count;
+}
+
+static unsigned refill_from_slabs(struct hak_heap *heap, unsigned class_index, void **blocks) {
+    struct hak_heap_class *class = &heap->classes[class_index];
+    unsigned wanted = hak_thread_ended || heap->asleep ? 1 : class->refill;
+    unsigned count = hak_heap_take_blocks(heap, class_index, blocks, wanted);
+    if (HAK_UNLIKELY(!count)) {
+        hak_heap_make_room(false);
+        count = hak_heap_take_blocks(heap, class_index, blocks, wanted);
+    }
+    if (class->refill < class->most / 2u)
+        class->refill = (uint16_t)(class->refill * 2u < class->most / 2u ? class->refill * 2u
+                                                                         : class->most / 2u);
+    hak_event(HAK_EVENT_REFILL, class_index, count ? blocks[count - 1] : NULL);
+    return count;
+}
+
+/* The magazine is as large again as it was before the drain, if there was one. */
+static void end_drain(struct hak_heap *heap, unsigned class_index) {
+    struct hak_heap_class *class = &heap->classes[class_index];
+    if (class->draining)
+        set_capacity(heap, class_index, class->most);
+    class->draining = false;
+    class->one_by_one = 0;
+    class->falls = 0;
+}
+
+void *hak_heap_refill(unsigned class_index) {
+    struct hak_heap *heap = hak_heap_self();
+    if (HAK_UNLIKELY(!heap) && !(heap = hak_heap_enter()))
+        return NULL;
+    struct hak_heap_class *class = &heap->classes[class_index];
+    /* Who asks for a block after a long drain, or for the first one in a while, may have slept. */
+    if (class->draining || !class->misses)
+        hak_heap_tick_now();
+    else
+        hak_heap_tick();
+    /* Making the heap known to the thread library may have allocated, and so filled it already. */
+    void **top = heap->magazines->top[class_index];
+    if (HAK_UNLIKELY(top != class->bottom)) {
+        heap->magazines->top[class_index] = top - 1;
+        return *top;
+    }
+    class->misses++;
+    heap->falls = 0;
+    end_drain(heap, class_index);
+    void **blocks = class->bottom + 1;
+    unsigned count = heap->asleep ? 0 : refill_from_depot(heap, class_index, blocks);
+    if (!count)
+        count = refill_from_slabs(heap, class_index, blocks);
+    if (class->capacity < count && !heap->asleep)
+        set_capacity(heap, class_index, count);
+    void *block = count ? blocks[count - 1] : NULL;
+    heap->magazines->top[class_index] = class->bottom + (count ? count - 1 : 0);
+    if (HAK_UNLIKELY(hak_thread_ended))
+        hak_heap_exit();
+    return block;
+}
+
+/* ---- free ---------------------------------------------------------------------------------- */
+
+/* The thread frees and frees, and nobody has a use for the blocks. */
+static bool is_drained(struct hak_heap *heap, unsigned class_index) {
+    struct hak_heap_class *class = &heap->classes[class_index];
+    if (class->falls < FALLS_OF_A_DRAIN && heap->falls < FALLS_OF_A_LONG_DRAIN)
+        return false;
+    uint32_t takes = hak_depot_takes(class_index);
+    if (hak_depot_has_room(class_index, depot_bytes(class_index))) {
+        if (class->takes != takes) {
+            class->takes = takes;
+            end_drain(heap, class_index);
+        } else if (class->out >= class->most / 2 || class->falls >= FALLS_OF_A_FOREIGN_DRAIN) {
+            class->draining = true;
+        }
+    } else {
+        class->draining = true;
+    }
+    return class->draining;
+}
+
+/* Of sixteen neighbouring classes that are drained one keeps watch: it has no magazine, so that the
+ * first malloc of it takes the slow path, and looks at the clock. Otherwise a program whose work
+ * ends with blocks in all its magazines might go on for long without. The watch goes round, since
+ * who keeps it frees slowly. True: it is this class's turn. */
+static bool keeps_watch(struct hak_heap *heap, unsigned class_index) {
+    uint8_t *watch = &heap->watch[class_index / HAK_WATCHED];
+    if (*watch == class_index) {
+        *watch = 0;
+        return false;
+    }
+    const struct hak_heap_class *other = &heap->classes[*watch];
+    if (heap->falls < FALLS_OF_A_LONG_DRAIN || (*watch && other->one_by_one))
+        return false;
+    *watch = (uint8_t)class_index;
+    return true;
+}
+
+/* The class is being drained, and its magazine full. Everything in it goes home, and it may have
+ * the fewer blocks the fewer are out: so it is empty, and pins no slab, when all are home, after
+ * few more calls. With nothing out that is this heap's, blocks go home one by one. */
+static void drain(struct hak_heap *heap, unsigned class_index) {
+    struct hak_heap_class *class = &heap->classes[class_index];
+    unsigned count = (unsigned)(heap->magazines->top[class_index] - class->bottom);
+    if (count)
+        shed_home(heap, class_index, count);
+    if (class->out > 0 && class->out <= class->most)
+        hak_heap_leave_drained(heap, class_index);
+    unsigned share = class->out > 0 ? (unsigned)class->out / DRAIN_SHARE : 0;
+    if (keeps_watch(heap, class_index))
+        share = 0;
+    class->one_by_one = share ? 0 : WATCH_BLOCKS;
+    set_capacity(heap, class_index, share);
+}
+
+/* Makes room for a block in a full magazine; false: there is none, and the block should go home. */
+static bool make_room(struct hak_heap *heap, unsigned class_index) {
+    struct hak_heap_class *class = &heap->classes[class_index];
+    if (heap->asleep)
+        return false;
+    if (class->one_by_one && --class->one_by_one)
+        return false;
+    heap->falls++;
+    if (is_drained(heap, class_index))
+        drain(heap, class_index);
+    else if (heap->magazines->top[class_index] != heap->magazines->end[class_index])
+        return true; /* a drain ended, and it grew */
+    else if (class->capacity < class->most)
+        set_capacity(heap, class_index, class->capacity ? 2u * class->capacity : 1);
+    else
+        shed(heap, class_index, class->most / 2);
+    return class->capacity > 0;
+}
+
+void hak_heap_overflow(void *block, unsigned class_index) {
+    struct hak_heap *heap = hak_heap_self();
+    if (HAK_UNLIKELY(!heap) && !(heap = hak_heap_enter())) {
+        hak_heap_give_blocks(NULL, &block, 1);
+        return;
+    }
+    bool fits = true;
+    if (heap->magazines->top[class_index] == heap->magazines->end[class_index]) {
+        hak_heap_tick();
+        heap->classes[class_index].misses++;
+        fits = heap->magazines->top[class_index] != heap->magazines->end[class_index] ||
+               make_room(heap, class_index);
+    }
+    if (HAK_LIKELY(fits))
+        *++heap->magazines->top[class_index] = block;
+    else
+        hak_heap_give_block(heap, block);
+    if (HAK_UNLIKELY(hak_thread_ended))
+        hak_heap_exit();
+}
