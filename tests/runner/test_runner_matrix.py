@@ -1,6 +1,8 @@
 """Tests of the matrix: lists, ranges, doubling, and which cells come out of them."""
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,11 +112,23 @@ def test_a_key_applies_to_the_workloads_that_have_it() -> None:
         "larson": 2, "bench_random_mixed": 4, "xmalloc": 4,
         "cache_thrash": 4, "cache_scratch": 4,
         "mstress": 2, "thread_churn": 2,
-        "pareto": 2, "large": 2, "growth": 2,
+        "pareto": 2, "large": 2, "growth": 2, "replay": 3,
         "redis": 1, "sqlite": 1, "gcc": 1, "python": 1,  # which have neither key
     }
     assert len({cell.id for cell in cells}) == len(cells)
     assert all("size" not in cell.parameters for cell in cells if cell.workload == "larson")
+
+
+def test_traces_of_a_replay(tmp_path: Path) -> None:
+    cells = make_cells(["replay"], {}, [1, 2, 4])
+    assert [cell.id for cell in cells] == [f"replay trace={name}" for name in ("gcc", "python", "redis")]
+    mine = tmp_path / "my own.trace"
+    mine.write_bytes(b"")
+    (cell,) = make_cells(["replay"], parse_matrix([f"trace={mine}", "loops=3"]), [1])
+    assert cell.parameters == {"trace": str(mine), "loops": 3}
+    for wrong in (["trace=reddis"], ["trace="], [f"trace={tmp_path}"], ["loops=2", "seconds=1"]):
+        with pytest.raises(UsageError):
+            make_cells(["replay"], parse_matrix(wrong), [1])
 
 
 def test_a_key_of_no_chosen_workload_is_refused() -> None:
