@@ -17,10 +17,9 @@
 #define ALONE_FROM  2048u /* bytes: the blocks that a lone thread keeps there at all are larger */
 
 /* A thread drains a class when its magazine fell over so often since the thread last asked for a
- * block of it, and nobody took any from the depot. Of others' blocks more often: those who need
+ * block of it, and nobody took any from the depot. Not one whose blocks are others': those who need
  * them may be waiting for a processor. */
-#define FALLS_OF_A_DRAIN         2u
-#define FALLS_OF_A_FOREIGN_DRAIN 8u
+#define FALLS_OF_A_DRAIN 2u
 /* The magazine of a class that is being drained may have this share of the blocks that are out. */
 #define DRAIN_SHARE 8u
 /* Blocks that go home one by one while a class keeps watch, and between two looks at who needs them
@@ -270,12 +269,14 @@ static bool is_drained(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
     if (class->falls < FALLS_OF_A_DRAIN && heap->falls < FALLS_OF_A_LONG_DRAIN)
         return false;
+    if (!class->draining && class->out < class->most / 2)
+        return false; /* the blocks are others' */
     uint32_t takes = hak_depot_takes(class_index);
     if (hak_depot_has_room(class_index, depot_bytes(class_index))) {
         if (class->takes != takes) {
             class->takes = takes;
             end_drain(heap, class_index);
-        } else if (class->out >= class->most / 2 || class->falls >= FALLS_OF_A_FOREIGN_DRAIN) {
+        } else {
             class->draining = true;
         }
     } else {
