@@ -25,6 +25,7 @@
     X(CLAIMS_FAILED, "claims of what had an owner by then")                                        \
     X(DRAINS, "remote queues drained")                                                             \
     X(DRAINED_BLOCKS, "blocks drained from remote queues")                                         \
+    X(TIDIED, "freelists ordered by address")                                                      \
     X(REMOTE_PUSHES, "chains pushed onto remote queues")                                           \
     X(ABANDONED, "slabs left behind by exiting threads")                                           \
     X(RETURNED, "slabs given up by live threads")                                                  \

@@ -56,8 +56,7 @@ void hak_guard_out(void *block, size_t size, unsigned class_index) {
         hak_fatal("hakmem: block %p of %u bytes is handed out twice\n", block,
                   (unsigned long)(trailer->size ^ mix));
     if (trailer->state == (STATE_HOME ^ mix)) {
-        size_t at = hak_is_marked(block) ? first_other(bytes, HEAD, room, FREED)
-                                                      : sizeof(void *);
+        size_t at = hak_is_marked(block) ? first_other(bytes, HEAD, room, FREED) : sizeof(void *);
         if (at < room)
             hak_fatal("hakmem: block %p was written to after it was freed, at byte %u\n", block,
                       (unsigned long)at);

@@ -22,12 +22,10 @@ static const uint64_t steps[HAK_CLASS_MAX] = {
     0x05000200000000,
 };
 
-static struct {
-    struct hak_marks marks;
-    _Atomic uint8_t none[8];
-} without_map;
+/* Until there is the flat map: with one kind, that of unit 0. */
+static _Alignas(struct hak_marks) unsigned char without_map[sizeof(struct hak_marks) + 8];
 
-struct hak_marks *_Atomic hak_marks = &without_map.marks;
+struct hak_marks *_Atomic hak_marks = (struct hak_marks *)(void *)without_map;
 
 void hak_marks_fill(struct hak_marks *marks) {
     marks->no_place = HAK_NO_PLACE;

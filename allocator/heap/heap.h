@@ -43,6 +43,7 @@ struct hak_heap_class {
     uint16_t refill;         /* blocks to take from a slab next time */
     TinySlabMeta *partial;   /* own slabs that have blocks to give out; the first is in use */
     TinySlabMeta *exhausted; /* own slabs that had none when last looked at */
+    TinySlabMeta *tidied;    /* the first of them when blocks were last taken; only compared */
     uint32_t partials;       /* slabs in the first list */
     uint32_t exhausteds;     /* slabs in the second */
     int32_t out;             /* blocks of the slabs in both that are not at home */

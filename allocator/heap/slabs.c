@@ -234,6 +234,12 @@ static void return_surplus(struct hak_heap *heap, TinySlabMeta *slab) {
     hak_mailbox_post(slab, class_index); /* only now, when it can be claimed */
 }
 
+/* Whether blocks that come home to a class make slabs surplus; changes only where slabs change
+ * lists, or other threads come and go. */
+static bool is_crowded(const struct hak_heap *heap, unsigned class_index) {
+    return heap->classes[class_index].partials > PARTIALS_KEPT && hak_heaps_in_use() > 1;
+}
+
 /* An own slab got blocks back, and `used` are still out. It may be somebody else's afterwards. */
 static void blocks_came_home(struct hak_heap *heap, TinySlabMeta *slab, unsigned used) {
     if (slab->exhausted) {
@@ -242,9 +248,33 @@ static void blocks_came_home(struct hak_heap *heap, TinySlabMeta *slab, unsigned
     }
     if (used == 0)
         slab_emptied(heap, slab);
-    else if (HAK_UNLIKELY(heap->classes[hak_slab_class(slab)].partials > PARTIALS_KEPT) &&
-             hak_heaps_in_use() > 1)
+    else if (HAK_UNLIKELY(is_crowded(heap, hak_slab_class(slab))))
         return_surplus(heap, slab);
+}
+
+/* Gives the blocks from `at` to before `end` to their slabs, up to the first that is of another
+ * owner's; returns where it stopped. */
+HAK_NOINLINE static void *const *give_own(struct hak_heap *heap, void *const *at,
+                                          void *const *end) {
+    const uintptr_t self = hak_self;
+    void *const *first = at;
+    unsigned class_index = 0; /* that of all of them */
+    bool crowded = true;      /* until it was asked */
+    while (at < end) {
+        TinySlabMeta *slab = hak_slab_meta_of(*at);
+        __asm__("" : "+r"(slab)); /* as one address: gcc adds its parts up anew for each field */
+        /* relaxed: as in hak_slab_is_own */
+        if (atomic_load_explicit(&slab->owner, memory_order_relaxed) != self)
+            break;
+        at = hak_slab_give(slab, at, end);
+        if (HAK_UNLIKELY(crowded | slab->exhausted | !hak_slab_used(slab))) {
+            class_index = hak_slab_class(slab);
+            blocks_came_home(heap, slab, hak_slab_used(slab));
+            crowded = is_crowded(heap, class_index);
+        }
+    }
+    heap->classes[class_index].out -= (int32_t)(at - first);
+    return at;
 }
 
 void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned count) {
@@ -258,16 +288,13 @@ void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned c
     for (unsigned i = 0; i < CHAINS; i++)
         chains[i].count = 0;
 
-    for (unsigned i = 0, given; i < count; i += given) {
-        void *block = blocks[i];
+    for (void *const *at = blocks, *const *end = blocks + count;; at++) {
+        if (heap)
+            at = give_own(heap, at, end);
+        if (at == end)
+            break;
+        void *block = *at;
         TinySlabMeta *slab = hak_slab_meta_of(block);
-        if (heap && hak_slab_is_own(slab)) {
-            given = hak_slab_give(slab, blocks + i, count - i);
-            heap->classes[hak_slab_class(slab)].out -= (int32_t)given;
-            blocks_came_home(heap, slab, hak_slab_used(slab));
-            continue;
-        }
-        given = 1;
         if (HAK_UNLIKELY((uint32_t)((char *)block - slab->base) >= hak_slab_bump(slab)))
             hak_slab_never_gave(slab, block);
         uintptr_t key = (uintptr_t)block >> HAK_SLAB_SHIFT;
@@ -296,7 +323,7 @@ void hak_heap_give_block(struct hak_heap *heap, void *block) {
         hak_heap_give_blocks(heap, &block, 1);
         return;
     }
-    hak_slab_give(slab, &block, 1);
+    hak_slab_give(slab, &block, &block + 1);
     heap->classes[hak_slab_class(slab)].out--;
     blocks_came_home(heap, slab, hak_slab_used(slab));
 }
@@ -416,6 +443,9 @@ unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void 
         TinySlabMeta *slab = class->partial;
         if (!slab && wanted < most)
             break;
+        if (slab && slab != class->tidied)
+            hak_slab_tidy(slab);
+        class->tidied = slab;
         if (!slab && !looked_at_pending) {
             looked_at_pending = true;
             hak_heap_process_pending(heap, false);

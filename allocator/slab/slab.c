@@ -162,6 +162,55 @@ void hak_slab_abandon(TinySlabMeta *slab, bool left_behind) {
         hak_pool_offer(slab, HAK_OFFER_RETURNED);
 }
 
+#define TIDY_FROM 64u  /* blocks on a freelist: of fewer it doesn't matter */
+#define TIDY_LOOK 8u   /* links */
+#define TIDY_STEP 256u /* bytes, at least: what a processor reads ahead */
+
+/* Whether most of the first links lead further than to the next few blocks. */
+static bool is_disordered(const TinySlabMeta *slab, uint32_t bump) {
+    uint32_t near = 4 * slab->block_size > TIDY_STEP ? 4 * slab->block_size : TIDY_STEP;
+    const char *block = slab_freelist_load_relaxed(slab);
+    unsigned far = 0;
+    for (unsigned i = 0; i < TIDY_LOOK; i++) {
+        if ((size_t)(block - slab->base) >= bump)
+            return false; /* for hak_slab_take to tell */
+        const char *next = slab_block_next(block);
+        ptrdiff_t step = (ptrdiff_t)((uintptr_t)next - (uintptr_t)block);
+        far += step > (ptrdiff_t)near || step < -(ptrdiff_t)near;
+        block = next;
+    }
+    return far > TIDY_LOOK / 2;
+}
+
+void hak_slab_tidy(TinySlabMeta *slab) {
+    hak_slab_check_owner(slab, __func__);
+    uint32_t size = slab->block_size, bump = hak_slab_bump(slab);
+    unsigned carved = bump / size, listed = carved - hak_slab_used(slab);
+    if (listed < TIDY_FROM || 2 * listed < carved || !is_disordered(slab, bump))
+        return;
+    /* All free blocks have their mark, wherever they are. If there are no more than are listed,
+     * then it is these; other threads may mark what they free meanwhile. */
+    uint64_t marked[HAK_SLAB_SIZE / HAK_MIN_ALIGN / 64] = {0};
+    unsigned found = 0;
+    for (unsigned i = 0; i < carved; i++) {
+        uint64_t is = hak_is_marked(slab->base + i * size);
+        marked[i / 64] |= is << i % 64;
+        found += (unsigned)is;
+    }
+    if (found != listed)
+        return;
+    char *next = NULL;
+    for (unsigned i = carved; i--;) {
+        if (marked[i / 64] >> i % 64 & 1) {
+            slab_block_set_next(slab->base + i * size, next);
+            next = slab->base + i * size;
+        }
+    }
+    slab_freelist_store_relaxed(slab, next);
+    hak_count(HAK_COUNT_TIDIED, 1);
+    validate(slab);
+}
+
 unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most) {
     hak_slab_check_owner(slab, __func__);
     validate(slab);

@@ -70,6 +70,8 @@ struct hak_superslab {
 };
 
 _Static_assert(sizeof(struct hak_superslab) == 4096, "a SuperSlab's header is one page of 4 KiB");
+_Static_assert(offsetof(struct hak_superslab, slabs) == sizeof(TinySlabMeta),
+               "the header's own part is as long as a slab's");
 
 /* The header of the SuperSlab in which an address of a slab or span lies. */
 HAK_INLINE struct hak_superslab *hak_superslab_of(const void *address) {
@@ -80,8 +82,9 @@ HAK_INLINE struct hak_superslab *hak_superslab_of(const void *address) {
 
 /* The metadata of the slab in which an address lies; slab 1 to 31. */
 HAK_INLINE TinySlabMeta *hak_slab_meta_of(const void *address) {
-    unsigned index = (unsigned)((uintptr_t)address >> HAK_SLAB_SHIFT) & (HAK_SUPERSLAB_SLABS - 1);
-    return &hak_superslab_of(address)->slabs[index - 1];
+    uintptr_t index = (uintptr_t)address >> HAK_SLAB_SHIFT & (HAK_SUPERSLAB_SLABS - 1);
+    /* What stands before slab 1's is as long as that. */
+    return (TinySlabMeta *)hak_superslab_of(address) + index;
 }
 
 /* Takes away the marks that the free blocks of a slab's last life left behind, before its memory

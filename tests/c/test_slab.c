@@ -51,14 +51,14 @@ static void gives_out_every_block_once(void **state) {
     AS(OWNER_A, assert_false(hak_slab_has_blocks(slab)));
     for (unsigned i = 1; i <= BLOCKS; i++) {
         unsigned left;
-        AS(OWNER_A, hak_slab_give(slab, &blocks[i], 1));
+        AS(OWNER_A, hak_slab_give(slab, &blocks[i], &blocks[i] + 1));
         left = hak_slab_used(slab);
         assert_int_equal(left, BLOCKS - i);
     }
     AS(OWNER_A, n = hak_slab_take(slab, blocks, 3));
     assert_int_equal(n, 3);
     for (unsigned i = 0; i < 3; i++)
-        AS(OWNER_A, hak_slab_give(slab, &blocks[i], 1));
+        AS(OWNER_A, hak_slab_give(slab, &blocks[i], &blocks[i] + 1));
     retire(slab);
 }
 
@@ -96,8 +96,8 @@ static void remote_queue_keeps_count_and_order(void **state) {
         slab_freelist_push_lockfree(slab, b[1]);
         slab_freelist_push_lockfree(slab, b[3]);
     });
-    AS(OWNER_A, hak_slab_give(slab, &b[4], 1));
-    AS(OWNER_A, hak_slab_give(slab, &b[5], 1));
+    AS(OWNER_A, hak_slab_give(slab, &b[4], &b[4] + 1));
+    AS(OWNER_A, hak_slab_give(slab, &b[5], &b[5] + 1));
     assert_int_equal(atomic_load(&slab->used), 0);
     retire(slab);
 }
@@ -118,7 +118,7 @@ static void a_withdrawn_notice_fails_after_a_drain(void **state) {
     assert_true(slab_remote_withdraw_notice(slab, slab_remote_load(slab)));
     assert_int_equal(slab_remote_count_relaxed(slab), 1);
     AS(OWNER_A, ss_remote_drain_to_freelist(slab, false));
-    AS(OWNER_A, hak_slab_give(slab, &b[1], 1));
+    AS(OWNER_A, hak_slab_give(slab, &b[1], &b[1] + 1));
     retire(slab);
 }
 
@@ -141,7 +141,7 @@ static void only_an_abandoned_slab_can_be_claimed(void **state) {
     AS(OWNER_A, won = ss_owner_cas(slab));
     assert_false(won);
     assert_null(hak_pool_look_for_offer(CLASS, HAK_OFFER_RETURNED));
-    AS(OWNER_B, hak_slab_give(slab, &b[1], 1));
+    AS(OWNER_B, hak_slab_give(slab, &b[1], &b[1] + 1));
     AS(OWNER_B, ss_remote_drain_to_freelist(slab, true));
     AS(OWNER_B, hak_slab_retire(slab));
 }
