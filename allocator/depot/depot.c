@@ -139,7 +139,8 @@ struct hak_magazine *hak_depot_take_idle(unsigned class_index) {
 }
 
 uint32_t hak_depot_takes(unsigned class_index) {
-    return atomic_load_explicit(&depot[class_index].takes, memory_order_relaxed); /* relaxed: a hint */
+    return atomic_load_explicit(&depot[class_index].takes,
+                                memory_order_relaxed); /* relaxed: a hint */
 }
 
 unsigned hak_depot_magazines(unsigned class_index) {
