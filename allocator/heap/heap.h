@@ -39,6 +39,8 @@ struct hak_heap_class {
     void **bottom;           /* the slot with the NULL */
     uint16_t capacity;       /* slots in use now; end - bottom */
     uint16_t most;           /* slots that there are */
+    uint16_t first;          /* slots in use at first, */
+    uint16_t first_refill;   /* and blocks to take from a slab the first time */
     uint16_t misses;         /* refills and overflows since the last look at idle magazines */
     uint16_t refill;         /* blocks to take from a slab next time */
     TinySlabMeta *partial;   /* own slabs that have blocks to give out; the first is in use */
@@ -79,6 +81,8 @@ struct hak_heap {
     uint32_t sticky_next; /* the ring's oldest entry */
     /* Further slabs that this heap owned, the class in the low bits of their address; 0: none. */
     uintptr_t sticky[HAK_STICKY];
+    uint64_t sticky_classes; /* bit c: there may be some of class c among them */
+    long bounds_from[2]; /* the options from which the classes' bounds were computed, plus one */
     /* Taken from the pending stack, and not yet looked at. */
     TinySlabMeta *told;
     /* Among the heaps that no thread uses. */

@@ -29,6 +29,12 @@
  * but free. */
 #define FALLS_OF_A_LONG_DRAIN 16u
 
+/* The first blocks of a class smaller than a cache line that a thread frees before it ever asked
+ * for one: they are others', may share their lines with blocks of others that are in use, and go
+ * home. Handed out here again they would be written to by two threads in turn for as long as they
+ * live. */
+#define STRANGERS 8u
+
 /* ---- bounds -------------------------------------------------------------------------------- */
 
 /* Room for a full magazine of the depot, and as much again. */
@@ -46,13 +52,12 @@ static uint16_t most_of(unsigned class_index) {
     return (uint16_t)(most < slots ? most : slots);
 }
 
-/* A magazine in use shrinks to no less. */
-static unsigned slots_at_first(const struct hak_heap_class *class, unsigned class_index) {
+static uint16_t first_slots(unsigned class_index, unsigned most) {
     unsigned slots = (unsigned)hak_option(HAK_OPT_MAGAZINE_MIN);
     unsigned fitting = FIRST_SLOTS_BYTES / hak_class_size[class_index];
     if (slots > fitting)
         slots = fitting ? fitting : 1;
-    return slots < class->most ? slots : class->most;
+    return (uint16_t)(slots < most ? slots : most);
 }
 
 static uint16_t first_refill(unsigned class_index, unsigned capacity) {
@@ -62,29 +67,43 @@ static uint16_t first_refill(unsigned class_index, unsigned capacity) {
     return (uint16_t)(blocks ? blocks : 1);
 }
 
+/* For a heap's first thread, and where the options changed since: divisions take a microsecond, a
+ * thread may live for ten. */
+static void compute_bounds(struct hak_heap *heap) {
+    long from[2] = {hak_option(HAK_OPT_MAGAZINE_MAX) + 1, hak_option(HAK_OPT_MAGAZINE_MIN) + 1};
+    if (heap->bounds_from[0] == from[0] && heap->bounds_from[1] == from[1])
+        return;
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
+        struct hak_heap_class *class = &heap->classes[c];
+        class->most = most_of(c);
+        class->first = first_slots(c, class->most);
+        class->first_refill = first_refill(c, class->first);
+    }
+    memcpy(heap->bounds_from, from, sizeof from);
+}
+
 static void set_capacity(struct hak_heap *heap, unsigned class_index, unsigned capacity) {
     struct hak_heap_class *class = &heap->classes[class_index];
     class->capacity = (uint16_t)(capacity < class->most ? capacity : class->most);
     heap->magazines->end[class_index] = class->bottom + class->capacity;
 }
 
-/* As small as at first, and empty. */
+/* As small as at first, and empty; without room for strangers, if the blocks are small. */
 static void begin(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
-    unsigned capacity = slots_at_first(class, class_index);
-    class->refill = first_refill(class_index, capacity);
+    class->refill = class->first_refill;
     class->misses = class->falls = 0;
     class->draining = false;
-    class->one_by_one = 0;
     heap->magazines->top[class_index] = class->bottom;
-    set_capacity(heap, class_index, capacity);
+    bool shares_lines = hak_class_size[class_index] < HAK_CACHE_LINE;
+    class->one_by_one = shares_lines ? STRANGERS + 1 : 0;
+    set_capacity(heap, class_index, shares_lines ? 0 : class->first);
 }
 
 void hak_magazines_open(struct hak_heap *heap) {
-    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
-        heap->classes[c].most = most_of(c);
+    compute_bounds(heap);
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++)
         begin(heap, c);
-    }
 }
 
 /* ---- giving back --------------------------------------------------------------------------- */
@@ -175,7 +194,7 @@ void hak_magazines_shrink_idle(struct hak_heap *heap) {
         struct hak_heap_class *class = &heap->classes[c];
         unsigned misses = class->misses;
         class->misses = 0;
-        unsigned least = slots_at_first(class, c);
+        unsigned least = class->first;
         if (misses || class->capacity <= least)
             continue;
         unsigned capacity = class->capacity / 2u > least ? class->capacity / 2u : least;
@@ -225,6 +244,8 @@ static void end_drain(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
     if (class->draining)
         set_capacity(heap, class_index, class->most);
+    else if (class->one_by_one && !heap->asleep)
+        set_capacity(heap, class_index, class->first);
     class->draining = false;
     class->one_by_one = 0;
     class->falls = 0;

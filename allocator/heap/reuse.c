@@ -43,7 +43,9 @@ void hak_remember_hot(struct hak_heap *heap, TinySlabMeta *slab) {
 }
 
 void hak_remember_sticky(struct hak_heap *heap, TinySlabMeta *slab) {
-    heap->sticky[heap->sticky_next] = (uintptr_t)slab | hak_slab_class(slab);
+    unsigned class_index = hak_slab_class(slab);
+    heap->sticky[heap->sticky_next] = (uintptr_t)slab | class_index;
+    heap->sticky_classes |= (uint64_t)1 << class_index;
     heap->sticky_next = (heap->sticky_next + 1) % HAK_STICKY;
 }
 
@@ -61,7 +63,11 @@ static TinySlabMeta *reuse_slot(struct hak_heap *heap, TinySlabMeta **slot, unsi
 }
 
 static TinySlabMeta *reuse_sticky(struct hak_heap *heap, unsigned class_index) {
-    for (unsigned i = 0, tries = 0; i < HAK_STICKY && tries < CLAIM_TRIES; i++) {
+    if (!(heap->sticky_classes >> class_index & 1))
+        return NULL;
+    for (unsigned i = 0, tries = 0; i < HAK_STICKY; i++) {
+        if (tries == CLAIM_TRIES)
+            return NULL;
         if ((heap->sticky[i] & CLASS_BITS) != class_index)
             continue;
         TinySlabMeta *slab = (TinySlabMeta *)(heap->sticky[i] & ~CLASS_BITS);
@@ -72,6 +78,7 @@ static TinySlabMeta *reuse_sticky(struct hak_heap *heap, unsigned class_index) {
         hak_count(HAK_COUNT_REUSED_STICKY, 1);
         return slab;
     }
+    heap->sticky_classes &= ~((uint64_t)1 << class_index);
     return NULL;
 }
 

@@ -277,7 +277,8 @@ HAK_NOINLINE static void *const *give_own(struct hak_heap *heap, void *const *at
     return at;
 }
 
-void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned count) {
+/* The same for all, the first of which is another owner's. */
+HAK_NOINLINE static void give_mixed(struct hak_heap *heap, void *const *at, void *const *end) {
     /* Foreign blocks are gathered into a chain a slab, in a small direct-mapped table. */
     enum { CHAINS = 16 };
     struct {
@@ -288,12 +289,8 @@ void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned c
     for (unsigned i = 0; i < CHAINS; i++)
         chains[i].count = 0;
 
-    for (void *const *at = blocks, *const *end = blocks + count;; at++) {
-        if (heap)
-            at = give_own(heap, at, end);
-        if (at == end)
-            break;
-        void *block = *at;
+    while (at < end) {
+        void *block = *at++;
         TinySlabMeta *slab = hak_slab_meta_of(block);
         if (HAK_UNLIKELY((uint32_t)((char *)block - slab->base) >= hak_slab_bump(slab)))
             hak_slab_never_gave(slab, block);
@@ -311,10 +308,19 @@ void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned c
         }
         chains[place].first = block;
         chains[place].count++;
+        if (heap)
+            at = give_own(heap, at, end);
     }
     for (unsigned i = 0; i < CHAINS; i++)
         if (chains[i].count)
             push_remote(heap, chains[i].first, chains[i].last, chains[i].count);
+}
+
+void hak_heap_give_blocks(struct hak_heap *heap, void *const *blocks, unsigned count) {
+    void *const *end = blocks + count;
+    void *const *at = heap ? give_own(heap, blocks, end) : blocks;
+    if (at < end)
+        give_mixed(heap, at, end);
 }
 
 void hak_heap_give_block(struct hak_heap *heap, void *block) {

@@ -31,8 +31,12 @@ static unsigned category_of(uint32_t free) {
     if (!free)
         return HAK_CATEGORY_NONE;
     unsigned category = 0;
-    while (category + 1 < HAK_CATEGORIES && run_starts(free, 2u << category))
-        category++;
+    /* Of the bits where a run of so many starts, those where one twice as long does. */
+    for (uint32_t starts = free; category + 1 < HAK_CATEGORIES; category++) {
+        starts &= starts >> (1u << category);
+        if (!starts)
+            break;
+    }
     return category;
 }
 

@@ -145,3 +145,12 @@ def test_a_long_object_ends_with_the_time(program: Program, workload: str) -> No
     result = run(program(workload), arguments, timeout=60).json
     driver_contract.check(result)
     assert 0.2 <= result["phases"][1]["wall_seconds"] < 10
+
+
+@pytest.mark.parametrize("workload", ["cache_thrash", "cache_scratch"])
+def test_hakmem_parts_the_threads(program: Program, workload: str) -> None:
+    """What a thread was given in a line that others use goes home when it frees it, and is not handed out to it
+    again."""
+    arguments = ["--threads", "4", "--size", "8", *SHORT, "--json"]
+    found = run(program(workload, "hakmem"), arguments).json["figures"]
+    assert found["churn_shared_objects"] == 0
