@@ -20,18 +20,25 @@
  * thread reach up to the first zero where a record would begin, and whatever lies behind it is a
  * record that was being written.
  *
- * A record:
+ * A record, in this order:
  *
- *     byte 0   bits 0..3 kind (trace_record), bits 4..5 bytes of `time` less 1, bit 6 anchor,
- *              bit 7 raw
- *     byte 1   bits 0..3 bytes of `address`, 0 to 8, or TRACE_NULL; bits 4..7 bytes of `size`, 0 to
- * 8 time     1 to 4 bytes: ticks since this thread's record before, or since the segment's `ticks`
- *     address  raw: the address itself. Else its distance from the anchor: the thread has two, one
- *              for addresses whose bit 45 is 0 and one for the others, each the last address
- *              recorded there, rounded down to 8, at a segment's beginning 0. d = (address -
- * anchor) / 8 as a signed number is stored as 2d, or -2d-1 where it is negative. size     in bytes,
- * as asked for more     TRACE_ALIGNED, TRACE_NEW_ALIGNED: one byte, the alignment's logarithm to
- * base 2; TRACE_THREAD_END: 16 bytes, the thread's name, filled with zeros
+ *     byte 0: bits 0..3 kind (trace_record), bits 4..5 bytes of the time less 1, bit 6 anchor,
+ *         bit 7 raw
+ *
+ *     byte 1: bits 0..3 bytes of the address, 0 to 8, or TRACE_NULL; bits 4..7 bytes of the size,
+ *         0 to 8
+ *
+ *     time, 1 to 4 bytes: ticks since this thread's record before, or since the segment's `ticks`
+ *
+ *     address, raw: the address itself; else its distance from the anchor. The thread has two
+ *         anchors, one for addresses whose bit 45 is 0 and one for the others: each the last
+ *         address recorded there, rounded down to 8, and 0 at a segment's beginning. The distance
+ *         d = (address - anchor) / 8, a signed number, is stored as 2d, or -2d-1 where negative
+ *
+ *     size: in bytes, as asked for
+ *
+ *     more, of TRACE_ALIGNED and TRACE_NEW_ALIGNED: one byte, the alignment's logarithm to base 2;
+ *         of TRACE_THREAD_END: 16 bytes, the thread's name, filled with zeros
  *
  * Numbers are stored little end first on every machine, without their leading zero bytes. So a
  * record of malloc, calloc or new takes 3 to 18 bytes, 7 or 8 as a rule; an aligned allocation up
@@ -39,7 +46,7 @@
  * help of TRACE_PAUSE, so that TRACE_CALL_BYTES holds for every address. realloc is two records,
  * see below, together 6 to 30 bytes: more than TRACE_CALL_BYTES only where a block moves across the
  * address space after a pause, or is larger than most memories. A pause of 2^32 ticks and more
- * (4.3 s in nanoseconds) takes a record of its own.
+ * takes a record of its own: 4.3 s where ticks are nanoseconds, 1 to 2 s of a processor's counter.
  *
  * ORDER. All times come from one clock that all threads share. An allocation is stamped after the
  * allocator has returned, a free before the allocator is called. So in the order of times
