@@ -15,7 +15,7 @@ import pytest
 
 import driver_contract
 from driver_run import run
-from trace_writer import TraceWriter
+from trace_writer import CLOCK_ORDER, TraceWriter
 
 Program = Callable[..., Path]
 Preload = Callable[[str], Path]
@@ -115,6 +115,15 @@ def test_a_block_that_wanders_through_threads(program: Program, tmp_path: Path) 
     assert result["check"]["blocks"] == 20 * 50
 
 
+def test_what_the_drain_frees_is_no_recorded_call(program: Program, tmp_path: Path) -> None:
+    """A block that two threads touched and that is left: its free by the player crosses nothing recorded."""
+    trace = TraceWriter()
+    trace.malloc(0, 0x1000, 16)
+    trace.realloc(1, 0x1000, 0x1000, 24)
+    result = replay(program, trace.write(tmp_path / "t.trace"))
+    assert result["figures"]["crossing_calls"] == 2 and result["operations"] == 3
+
+
 def test_producer_and_consumer(program: Program, tmp_path: Path) -> None:
     """One thread only allocates and the other only frees: shared slots are used again, so that the
     player stays small."""
@@ -186,6 +195,15 @@ def test_recorded_timing(program: Program, tmp_path: Path) -> None:
     fast = replay(program, path, "--timed", "--speed", "3")
     assert 0.049 <= fast["wall_seconds"] and fast["figures"]["recorded_seconds"] == 0.147
     assert min(replay(program, path)["wall_seconds"] for _ in range(3)) < 0.04
+
+
+def test_no_timing_where_none_was_recorded(program: Program, tmp_path: Path) -> None:
+    trace = TraceWriter(step=1, clock=CLOCK_ORDER)
+    trace.malloc(0, 0x1000, 16)
+    trace.free(0, 0x1000)
+    path = trace.write(tmp_path / "t.trace")
+    assert "has no times" in refused(program, str(path), "--timed")
+    assert replay(program, path)["figures"]["recorded_seconds"] == 0
 
 
 def test_seconds_play_whole_loops(program: Program, tmp_path: Path) -> None:

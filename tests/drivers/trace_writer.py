@@ -13,6 +13,7 @@ from typing import Dict, List, Optional
 MALLOC, CALLOC, ALIGNED, NEW, FREE, DELETE = 1, 2, 3, 4, 6, 7
 REALLOC, MOVED, STAYED, FAILED, RELEASED = 8, 9, 10, 11, 12
 NULL = 15
+CLOCK_NS, CLOCK_ORDER = 1, 3
 UNIT = 4096
 START = 1_000_000
 
@@ -24,8 +25,8 @@ def _number(value: int) -> bytes:
 class TraceWriter:
     """Collects calls in the order in which they are made; each comes `step` ns after the one before."""
 
-    def __init__(self, step: int = 100) -> None:
-        self.step = step
+    def __init__(self, step: int = 100, clock: int = CLOCK_NS) -> None:
+        self.step, self.clock = step, clock
         self.now = START
         self._records: Dict[int, bytearray] = {}
         self._last: Dict[int, int] = {}
@@ -62,7 +63,7 @@ class TraceWriter:
     def realloc(self, thread: int, old: Optional[int], new: int, size: int) -> None:
         self.record(thread, REALLOC, old, null=old is None)
         if new == old:
-            self.record(thread, STAYED, size=size)
+            self.record(thread, STAYED, size=size, null=True)
         else:
             self.record(thread, MOVED, new, size)
 
@@ -80,7 +81,7 @@ class TraceWriter:
             chunks.append((head + records).ljust(room, b"\0"))
         end = UNIT + sum(map(len, chunks))
         head = b"haktrace" + struct.pack(
-            "<IIIIIIQiIQQQQQQQQQiIQIIQiIQ", 1, 0x01020304, UNIT, UNIT, 1, 4096, 7, 42, 64, 1, 10**18, START, START,
+            "<IIIIIIQiIQQQQQQQQQiIQIIQiIQ", 1, 0x01020304, UNIT, UNIT, self.clock, 4096, 7, 42, 64, 1, 10**18, START, START,
             START, START, 0, 0, 0, 0, 0xFFFFFFFF, end, len(chunks), 0, 0, 0, 0, self.now + 1,
         )
         return head.ljust(4096, b"\0") + b"".join(chunks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections import Counter
@@ -70,13 +71,16 @@ def test_order_without_times(tracer: Tracer) -> None:
     check_lives(events)
     stamps = [e.time for e in events if e.what not in ("begin", "end")]
     assert len(set(stamps)) == len(stamps) and not [e for e in events if e.marks]
+    shown = tracer.show(tracer.only()).stdout
+    assert f" calls by 5 threads in {stamps[-1]} stamps, which tell the order and no time, " in shown
+    assert "from stamps" in shown and "until stamps" in shown and not re.search(r"\d\.\d{6}", shown), shown
 
 
 def test_real_programs(tracer: Tracer, tmp_path: Path) -> None:
     """ls, python and a run of gcc do what they do without, and their calls take few bytes."""
     source = tmp_path / "x.c"
     source.write_text("#include <stdio.h>\nint main(void) { printf(\"%d\", 1); return 0; }\n")
-    for words in (["ls", "-l", "/"], ["/usr/bin/python3", "-c", "import json; print(json.dumps(list(range(9))))"],
+    for words in (["ls", "-l", "/usr/lib"], ["/usr/bin/python3", "-c", "import json; print(json.dumps(list(range(9))))"],
                   ["gcc", "-O1", "-c", str(source), "-o", str(tmp_path / "x.o")]):
         if not shutil.which(words[0]):
             continue

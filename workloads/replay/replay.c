@@ -162,6 +162,11 @@ static void plan_from_file(replay *test) {
         wl_fail(WL_EXIT_USAGE,
                 "'%.300s' was recorded with %" PRIu32 " threads; replay takes up to %d",
                 options->trace, events.threads, WL_THREADS_MOST);
+    if (options->timed && !events.has_times)
+        wl_fail(WL_EXIT_USAGE,
+                "--timed: '%.300s' has no times, it was recorded with HAKMEM_TRACE_TIMES=0; leave "
+                "the option out, or record it again",
+                options->trace);
     test->inherited = events.inherited;
     test->failed = events.failed;
     test->resized = events.resized;
@@ -295,17 +300,9 @@ static void write_note(const replay *test, const wl_figure *figures, unsigned co
 
 static int report(replay *test, const replay_thread *threads, const wl_arg_table *args) {
     const replay_options *options = &test->options;
-    wl_latency *latency = NULL;
     uint64_t checked = 0;
-    if (options->common.latency)
-        latency = wl_map_table(1, sizeof *latency, 0, "the sum of --latency");
     for (uint32_t i = 0; i < test->plan.threads; i++) {
         checked += threads[i].player.user.blocks_checked;
-        if (latency != NULL) {
-            wl_histogram_merge(&latency->malloc_times,
-                               &threads[i].player.user.latency->malloc_times);
-            wl_histogram_merge(&latency->free_times, &threads[i].player.user.latency->free_times);
-        }
     }
     replay_course_end(&test->course);
     static char note[1000];
@@ -320,7 +317,7 @@ static int report(replay *test, const replay_thread *threads, const wl_arg_table
         .has_checksum = options->loops > 0,
         .checksum = test->plan.checksum,
         .blocks_checked = checked,
-        .latency = latency,
+        .latency = wl_latency_sum(threads[0].player.user.latency, test->plan.threads),
         .note = note,
         .figures = figures,
         .figure_count = count,

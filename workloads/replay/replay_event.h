@@ -3,6 +3,7 @@
 #ifndef REPLAY_EVENT_H
 #define REPLAY_EVENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* What free(NULL) frees. */
@@ -37,6 +38,7 @@ typedef struct {
      * began (in a forked child those of its parent), and calls that failed. */
     uint64_t inherited, failed;
     uint64_t resized; /* inherited blocks whose realloc is played as a malloc */
+    bool has_times;   /* false: `time_ns` counts calls, and is no time */
     uint64_t lost;    /* blocks whose free was not recorded: the player frees them at the end */
     char
         stopped[160]; /* why the recording ended before the program did, a clause; "": it did not */

@@ -88,6 +88,7 @@ replay_events replay_load(const char *path) {
         .room = all->calls,
         .threads = all->threads,
         .blocks = (uint32_t)all->blocks,
+        .has_times = trace_has_times(trace),
         .lost = all->lost,
         .events = wl_map_table(all->calls, sizeof(replay_event), 0, path),
     };

@@ -142,7 +142,6 @@ static void put(maker *m, uint32_t thread, unsigned kind, uint64_t size, unsigne
         const uint64_t turn = m->turns[slot]++;
         m->last_words[slot] = &lane->words[lane->used];
         lane->words[lane->used++] = turn | (turn + 1) << 32;
-        m->plan.crossings++;
     }
     if (follows)
         lane->words[lane->used++] = size;
@@ -194,6 +193,7 @@ static void compile_end(maker *m, const replay_event *e, uint64_t call) {
 static void compile(maker *m, uint64_t call) {
     const replay_event *e = &m->events->events[call];
     lane_maker *lane = &m->lanes[e->thread];
+    m->plan.crossings += e->block != REPLAY_NO_BLOCK && m->blocks[e->block].shared;
     if (lane->times != NULL)
         lane->times[lane->calls] = e->time_ns - m->events->events[0].time_ns;
     lane->calls++;
@@ -356,7 +356,8 @@ replay_plan replay_plan_make(const replay_events *events, const char *name, repl
                 name, events->count, UINT32_MAX);
     m.plan.calls = events->count;
     m.plan.threads = events->threads;
-    m.plan.recorded_ns = events->events[events->count - 1].time_ns - events->events[0].time_ns;
+    if (events->has_times)
+        m.plan.recorded_ns = events->events[events->count - 1].time_ns - events->events[0].time_ns;
     map_tables(&m);
     for (uint64_t call = 0; call < events->count; call++)
         look_at(&m, call);

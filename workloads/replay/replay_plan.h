@@ -49,12 +49,12 @@ typedef struct {
     uint64_t reallocs;     /* of these, realloc of a block to another size, not to nothing */
     uint64_t frees_of_null;
     uint64_t drain_calls, drain_bytes;
-    uint64_t crossings; /* calls on shared slots */
+    uint64_t crossings; /* recorded calls on shared slots */
     uint64_t checksum;
     replay_point points[REPLAY_POINTS_MOST];
     unsigned point_count; /* a multiple of REPLAY_QUARTERS, so that quarters end at points */
     uint64_t peak_live_bytes, peak_live_blocks;
-    uint64_t recorded_ns; /* from the first call to the last */
+    uint64_t recorded_ns; /* from the first call to the last; 0: no times were recorded */
 } replay_plan;
 
 typedef struct {

@@ -51,6 +51,14 @@ static void print_bar(uint64_t value, uint64_t most) {
     putchar('\n');
 }
 
+/* A moment, in seconds, or in stamps where the recording has no times. */
+static void print_moment(const trace_reader *trace, double time) {
+    if (trace_has_times(trace))
+        printf("%11.6f", time / 1e9);
+    else
+        printf("%11.0f", time);
+}
+
 /* ---- tables ---------------------------------------------------------------------------------- */
 
 static void print_process(const trace_reader *trace) {
@@ -90,12 +98,14 @@ static void print_calls(const trace_reader *trace) {
     print_bytes(all->peak_bytes, peak, sizeof peak);
     print_bytes(all->live_bytes, live, sizeof live);
     print_bytes(all->file_bytes, file, sizeof file);
-    printf(
-        "\n%" PRIu64 " calls by %" PRIu32 " threads in %.6f %s, %.1f bytes each in a file of %s\n",
-        all->calls, all->threads,
-        trace_head(trace)->clock == TRACE_CLOCK_ORDER ? (double)all->span : (double)all->span / 1e9,
-        trace_head(trace)->clock == TRACE_CLOCK_ORDER ? "stamps" : "s",
-        all->calls ? (double)all->record_bytes / (double)all->calls : 0.0, file);
+    printf("\n%" PRIu64 " call%s by %" PRIu32 " thread%s in ", all->calls,
+           all->calls == 1 ? "" : "s", all->threads, all->threads == 1 ? "" : "s");
+    if (trace_has_times(trace))
+        printf("%.6f s", (double)all->span / 1e9);
+    else
+        printf("%" PRIu64 " stamps, which tell the order and no time", all->span);
+    printf(", %.1f bytes each in a file of %s\n",
+           all->calls ? (double)all->record_bytes / (double)all->calls : 0.0, file);
     for (int kind = 1; kind < 16; kind++)
         if (all->of_kind[kind])
             printf("  %-12s %12" PRIu64 "\n", trace_call_name((trace_record)kind),
@@ -115,19 +125,23 @@ static void print_calls(const trace_reader *trace) {
 static void print_threads(const trace_reader *trace) {
     const trace_thread *threads = trace_threads(trace);
     uint32_t count = trace_all(trace)->threads;
-    printf("\nthread      tid  name                    calls      from s        to s\n");
+    printf("\nthread      tid  name                    calls %s\n",
+           trace_has_times(trace) ? "     from s        to s" : "from stamps   to stamps");
     for (uint32_t i = 0; i < count && i < MOST_THREADS; i++) {
         printf("%6" PRIu32 " %8" PRId32 "  ", i, threads[i].tid);
         print_text(threads[i].name);
-        printf("%*s %12" PRIu64 " %11.6f %11.6f%s\n", (int)(16 - strlen(threads[i].name)), "",
-               threads[i].calls, (double)threads[i].begin / 1e9, (double)threads[i].end / 1e9,
-               threads[i].ended || trace_head(trace)->ended ? "" : "  no end");
+        printf("%*s %12" PRIu64 " ", (int)(16 - strlen(threads[i].name)), "", threads[i].calls);
+        print_moment(trace, (double)threads[i].begin);
+        putchar(' ');
+        print_moment(trace, (double)threads[i].end);
+        puts(threads[i].ended || trace_head(trace)->ended ? "" : "  no end");
     }
     if (count > MOST_THREADS)
         printf("   and %" PRIu32 " more\n", count - MOST_THREADS);
 }
 
-static void print_picture(const picture *shown, uint64_t span) {
+static void print_picture(const trace_reader *trace, const picture *shown) {
+    const double span = (double)trace_all(trace)->span;
     uint64_t most = 0;
     char text[32];
     for (int i = 0; i < SIZES; i++)
@@ -143,11 +157,12 @@ static void print_picture(const picture *shown, uint64_t span) {
     most = 0;
     for (int i = 0; i < STEPS; i++)
         most = shown->live_bytes[i] > most ? shown->live_bytes[i] : most;
-    printf("\nmost live memory, until s    blocks\n");
+    printf("\nmost live memory, until %-6s blocks\n", trace_has_times(trace) ? "s" : "stamps");
     for (int i = 0; i < STEPS; i++) {
         print_bytes(shown->live_bytes[i], text, sizeof text);
-        printf("%12s %11.6f %9" PRIu64 " ", text, (double)span / 1e9 * (i + 1) / STEPS,
-               shown->live_blocks[i]);
+        printf("%12s ", text);
+        print_moment(trace, span * (i + 1) / STEPS);
+        printf(" %9" PRIu64 " ", shown->live_blocks[i]);
         print_bar(shown->live_bytes[i], most);
     }
 }
@@ -230,7 +245,7 @@ int main(int argc, char **argv) {
         print_process(trace);
         print_calls(trace);
         print_threads(trace);
-        print_picture(&shown, trace_all(trace)->span);
+        print_picture(trace, &shown);
     }
     trace_close(trace);
     if (fflush(stdout) != 0 || ferror(stdout))

@@ -400,6 +400,10 @@ void trace_close(trace_reader *trace) {
 
 /* ---- what there is to know ------------------------------------------------------------------- */
 
+bool trace_has_times(const trace_reader *trace) {
+    return trace->image.head->clock != TRACE_CLOCK_ORDER;
+}
+
 const trace_header *trace_head(const trace_reader *trace) {
     return trace->image.head;
 }

@@ -114,6 +114,9 @@ const trace_header *trace_head(const trace_reader *trace);
 const trace_totals *trace_all(const trace_reader *trace);
 const trace_thread *trace_threads(const trace_reader *trace); /* trace_totals.threads of them */
 
+/* True if times are nanoseconds; else they count calls, see TRACE_CLOCK_ORDER. */
+bool trace_has_times(const trace_reader *trace);
+
 /* The function's name, such as "malloc", for messages and tables. */
 const char *trace_call_name(trace_record call);
 /* Why the recording stopped before the process ended, as a clause for a sentence; NULL if it did
