@@ -263,19 +263,12 @@ static sharing_found find_sharing(const sharing *test) {
 
 static int report(const sharing *test, const wl_arg_table *args) {
     const sharing_options *options = &test->options;
-    wl_latency *latency = NULL;
     uint64_t checksum = 0, checked = 0, churned = 0;
-    if (options->common.latency)
-        latency = wl_map_table(1, sizeof *latency, 0, "the sum of --latency");
     for (uint64_t i = 0; i < options->threads; i++) {
         const sharing_thread *thread = &test->threads[i];
         checksum = wl_checksum_add(checksum, wl_mix(thread->checksum));
         checked += thread->user.blocks_checked;
         churned += thread->churned;
-        if (latency != NULL) {
-            wl_histogram_merge(&latency->malloc_times, &thread->user.latency->malloc_times);
-            wl_histogram_merge(&latency->free_times, &thread->user.latency->free_times);
-        }
     }
     const sharing_found found = find_sharing(test);
     const double percent =
@@ -312,7 +305,7 @@ static int report(const sharing *test, const wl_arg_table *args) {
         .has_checksum = options->operations > 0,
         .checksum = checksum,
         .blocks_checked = checked,
-        .latency = latency,
+        .latency = wl_latency_sum(test->threads[0].user.latency, options->threads),
         .note = note,
         .figures = figures,
         .figure_count = sizeof figures / sizeof figures[0],

@@ -288,24 +288,17 @@ static void split_steady(const larson *test, wl_phase *churned, wl_phase *handed
 }
 
 static int report(const larson *test, const wl_arg_table *args) {
-    static wl_latency *latency;
     const larson_options *options = &test->options;
     const uint64_t blocks = options->threads * options->chunks;
     uint64_t checksum = 0, checked = 0, handovers = 0;
     double handover_us = 0;
     wl_result result = {.args = args, .common = &options->common, .run = &test->run};
-    if (options->common.latency)
-        latency = wl_map_table(1, sizeof *latency, 0, "the sum of --latency");
     for (uint64_t i = 0; i < options->threads; i++) {
         const larson_slot *slot = &test->slots[i];
         checksum = wl_checksum_add(checksum, wl_mix(slot->checksum));
         checked += slot->user.blocks_checked;
         handovers += slot->handovers;
         handover_us += (double)slot->handover_ns / 1e3;
-        if (latency != NULL) {
-            wl_histogram_merge(&latency->malloc_times, &slot->user.latency->malloc_times);
-            wl_histogram_merge(&latency->free_times, &slot->user.latency->free_times);
-        }
     }
     char note[160];
     snprintf(note, sizeof note,
@@ -320,7 +313,7 @@ static int report(const larson *test, const wl_arg_table *args) {
     result.has_checksum = options->operations > 0;
     result.checksum = checksum;
     result.blocks_checked = checked;
-    result.latency = latency;
+    result.latency = wl_latency_sum(test->slots[0].user.latency, options->threads);
     result.note = note;
     return wl_report(&result);
 }

@@ -232,18 +232,11 @@ static int report(const mstress *test, const mstress_place *places, const betwee
     const mstress_options *options = &test->options;
     const uint64_t threads = options->threads, filled = places[threads].allocated;
     uint64_t checksum = 0, checked = 0, allocated = 0, received = 0;
-    wl_latency *latency = options->common.latency
-                              ? wl_map_table(1, sizeof *latency, 0, "the sum of --latency")
-                              : NULL;
     for (uint64_t i = 0; i <= threads; i++) {
         checksum = wl_checksum_add(checksum, wl_mix(places[i].checksum));
         checked += places[i].user.blocks_checked;
         allocated += places[i].allocated;
         received += places[i].received;
-        if (latency != NULL) {
-            wl_histogram_merge(&latency->malloc_times, &places[i].user.latency->malloc_times);
-            wl_histogram_merge(&latency->free_times, &places[i].user.latency->free_times);
-        }
     }
     wl_result result = {
         .args = args,
@@ -256,7 +249,7 @@ static int report(const mstress *test, const mstress_place *places, const betwee
         .has_checksum = options->seconds <= 0,
         .checksum = checksum,
         .blocks_checked = checked,
-        .latency = latency,
+        .latency = wl_latency_sum(places[0].user.latency, threads + 1),
     };
     split_steady(test, sum, &result.phases[1], &result.phases[2]);
     result.phases[1].operations = allocated - filled + freed_before_drain - sum->freed;

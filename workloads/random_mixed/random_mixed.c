@@ -223,19 +223,12 @@ static mixed_thread *prepare(mixed *test) {
 
 static int report(const mixed *test, const mixed_thread *threads, const wl_arg_table *args) {
     const mixed_options *options = &test->options;
-    wl_latency *latency = NULL;
     uint64_t checksum = 0, checked = 0, filled = 0, drained = 0;
-    if (options->common.latency)
-        latency = wl_map_table(1, sizeof *latency, 0, "the sum of --latency");
     for (uint64_t i = 0; i < options->threads; i++) {
         checksum = wl_checksum_add(checksum, wl_mix(threads[i].checksum));
         checked += threads[i].user.blocks_checked;
         filled += threads[i].filled;
         drained += threads[i].drained;
-        if (latency != NULL) {
-            wl_histogram_merge(&latency->malloc_times, &threads[i].user.latency->malloc_times);
-            wl_histogram_merge(&latency->free_times, &threads[i].user.latency->free_times);
-        }
     }
     wl_result result = {
         .args = args,
@@ -249,7 +242,7 @@ static int report(const mixed *test, const mixed_thread *threads, const wl_arg_t
         .has_checksum = true,
         .checksum = checksum,
         .blocks_checked = checked,
-        .latency = latency,
+        .latency = wl_latency_sum(threads[0].user.latency, options->threads),
     };
     return wl_report(&result);
 }

@@ -267,10 +267,7 @@ static findings find(const thread_churn *test, const wl_histogram *lives, uint64
 static int report(const thread_churn *test, const wl_arg_table *args) {
     const churn_options *options = &test->options;
     uint64_t checksum = 0, checked = 0, filled = 0, lives_ns = 0;
-    wl_latency *latency = NULL;
     wl_histogram *lives = wl_map_table(1, sizeof *lives, 0, "the sum of the threads' times");
-    if (options->common.latency)
-        latency = wl_map_table(1, sizeof *latency, 0, "the sum of --latency");
     for (uint64_t i = 0; i < options->threads; i++) {
         const lane *self = &test->lanes[i];
         checksum = wl_checksum_add(checksum, wl_mix(self->checksum));
@@ -278,10 +275,6 @@ static int report(const thread_churn *test, const wl_arg_table *args) {
         filled += self->filled;
         lives_ns += self->lives_ns;
         wl_histogram_merge(lives, self->life);
-        if (latency != NULL) {
-            wl_histogram_merge(&latency->malloc_times, &self->user.latency->malloc_times);
-            wl_histogram_merge(&latency->free_times, &self->user.latency->free_times);
-        }
     }
     const uint64_t churned = calls_so_far(test) - filled;
     const findings found = find(test, lives, lives_ns, churned);
@@ -295,7 +288,7 @@ static int report(const thread_churn *test, const wl_arg_table *args) {
         .has_checksum = options->seconds <= 0,
         .checksum = checksum,
         .blocks_checked = checked,
-        .latency = latency,
+        .latency = wl_latency_sum(test->lanes[0].user.latency, options->threads),
         .note = found.text,
         .figures = found.figures,
         .figure_count = sizeof found.figures / sizeof *found.figures,

@@ -255,10 +255,7 @@ static xmalloc_thread *prepare(xmalloc *test) {
 
 static int report(const xmalloc *test, const xmalloc_thread *threads, const wl_arg_table *args) {
     const xmalloc_options *options = &test->options;
-    wl_latency *latency = NULL;
     uint64_t checksum = 0, checked = 0, filled = 0, exchanged = 0, drained = 0;
-    if (options->common.latency)
-        latency = wl_map_table(1, sizeof *latency, 0, "the sum of --latency");
     for (uint64_t i = 0; i < options->allocators + options->releasers; i++) {
         if (i < options->allocators)
             checksum = wl_checksum_add(checksum, wl_mix(threads[i].checksum));
@@ -266,10 +263,6 @@ static int report(const xmalloc *test, const xmalloc_thread *threads, const wl_a
         filled += threads[i].filled;
         exchanged += threads[i].exchanged;
         drained += threads[i].drained;
-        if (latency != NULL) {
-            wl_histogram_merge(&latency->malloc_times, &threads[i].user.latency->malloc_times);
-            wl_histogram_merge(&latency->free_times, &threads[i].user.latency->free_times);
-        }
     }
     char note[80];
     snprintf(note, sizeof note, "the ring holds %" PRIu64 " batches", test->ring.capacity);
@@ -285,7 +278,8 @@ static int report(const xmalloc *test, const xmalloc_thread *threads, const wl_a
         .has_checksum = options->operations > 0,
         .checksum = checksum,
         .blocks_checked = checked,
-        .latency = latency,
+        .latency =
+            wl_latency_sum(threads[0].user.latency, options->allocators + options->releasers),
         .note = note,
     };
     return wl_report(&result);
