@@ -47,21 +47,32 @@ static void add_provider(const wl_summary *summary, wl_text *text) {
         wl_text_add(text, "             not called: --none shows the loop's own cost\n");
 }
 
+/* The unit in which the run's throughput has digits to show. */
+static double unit_of_rate(const wl_summary *summary, const char **name) {
+    const double rate = wl_rate(summary->operations, summary->wall_seconds);
+    *name = rate >= 1e5 ? "million ops/s" : rate >= 1e2 ? "thousand ops/s" : "ops/s";
+    return rate >= 1e5 ? 1e6 : rate >= 1e2 ? 1e3 : 1;
+}
+
 static void add_phases(const wl_summary *summary, wl_text *text) {
+    const char *unit_name;
+    const double unit = unit_of_rate(summary, &unit_name);
     const wl_result *result = summary->result;
-    wl_text_add(text, "\nphase             operations       wall s        cpu s   million ops/s"
-                      "    memory MiB  page faults\n");
+    wl_text_add(text,
+                "\nphase             operations       wall s        cpu s %15s"
+                "    memory MiB  page faults\n",
+                unit_name);
     for (unsigned i = 0; i < result->phase_count; i++) {
         const wl_phase *phase = &result->phases[i];
         wl_text_add(text, "%-10s %17" PRIu64 " %12.6f %12.6f %15.3f %13.1f %12" PRIu64 "\n",
                     phase->name, phase->operations, phase->wall_seconds, phase->cpu_seconds,
-                    wl_rate(phase->operations, phase->wall_seconds) / 1e6,
+                    wl_rate(phase->operations, phase->wall_seconds) / unit,
                     mebibytes(phase->rss_bytes), phase->minor_faults);
     }
     wl_text_add(text, "%-10s %17" PRIu64 " %12.6f %12.6f %15.3f %13s %12" PRIu64 "\n", "total",
                 summary->operations, summary->wall_seconds,
                 summary->cpu_user_seconds + summary->cpu_system_seconds,
-                wl_rate(summary->operations, summary->wall_seconds) / 1e6, "",
+                wl_rate(summary->operations, summary->wall_seconds) / unit, "",
                 summary->minor_faults);
 }
 
