@@ -23,7 +23,7 @@ def parse_trace(text: str, where: str) -> str:
         return text
     if not os.path.isfile(text):
         raise UsageError(
-            f"{where}: '{text}' is neither a recorded trace{nearest(text, names)} (there are "
-            f"{', '.join(names) or 'none'}) nor an existing file; give one of them."
+            f"{where}: '{text}' is neither a recorded trace (there are {', '.join(names) or 'none'}) nor an "
+            f"existing file{nearest(text, names)}; give one of them."
         )
     return str(Path(text).resolve())
