@@ -84,7 +84,7 @@ def _text(file: TomlFile, number: int, key: str, value: Any) -> str:
     if not items or any(isinstance(item, bool) or not isinstance(item, (str, int, float)) for item in items):
         raise file.error(number, key, f"{key} must be a text as behind --matrix {key}=, a number, or a list of them")
     if key in KEYS and KEYS[key].kind in ("distribution", "trace"):
-        items = [_beside(file.path, str(item)) for item in items]
+        items = [_beside(file.path, part.strip()) for item in items for part in str(item).split(",")]
     return ",".join(str(item) for item in items)
 
 

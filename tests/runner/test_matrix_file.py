@@ -54,6 +54,9 @@ def test_a_file_of_sizes_lies_beside_the_file(tmp_path: Path) -> None:
     (tmp_path / "sizes.txt").write_text("16 1\n", "utf-8")
     block, = read_blocks(write(tmp_path, '[[block]]\nworkload = "random_mixed"\nmatrix = { sizes = "sizes.txt" }\n'))
     assert block.matrix == {"sizes": [str((tmp_path / "sizes.txt").resolve())]}
+    text = '[[block]]\nworkload = "random_mixed"\nmatrix = { sizes = "pareto, sizes.txt" }\n'
+    block, = read_blocks(write(tmp_path, text))
+    assert block.matrix == {"sizes": ["pareto", str((tmp_path / "sizes.txt").resolve())]}
 
 
 @pytest.mark.parametrize("text, words", [
