@@ -52,6 +52,9 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ ${#names[@]} -gt 0 ] || names=(redis gcc python)
+for setting in REDIS_REQUESTS="$redis_requests" GCC_WORK="$gcc_work"; do
+    [[ $setting =~ =[1-9][0-9]{0,8}$ ]] || fail 2 "$setting is no whole number from 1 to 999999999"
+done
 mkdir -p "$into" || fail 2 "--into '$into' can't be made"
 
 recorder=$root/out/release/libhakmem-trace.so
@@ -65,13 +68,14 @@ cleanup() {
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
+ln -s "$recorder" "$work/libhakmem-trace.so" # a space in the checkout's path would end it in LD_PRELOAD
 
 # The program's environment: nothing of ours but what it needs.
 recorded() { # TRACE COMMAND...
     local trace=$1
     shift
     env -i PATH="$PATH" HOME="$work" LC_ALL=C PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 PYTHONMALLOC=malloc \
-        LD_PRELOAD="$recorder" HAKMEM_TRACE="$trace" HAKMEM_TRACE_MAX="$trace_max" \
+        LD_PRELOAD="$work/libhakmem-trace.so" HAKMEM_TRACE="$trace" HAKMEM_TRACE_MAX="$trace_max" \
         HAKMEM_TRACE_TIMES="${times:-1}" "$@"
 }
 

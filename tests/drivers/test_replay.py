@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import os
 import random
 import re
 import shutil
@@ -284,6 +285,14 @@ def test_damaged_bytes_are_refused_or_played(program: Program, tmp_path: Path, s
 ])
 def test_wrong_arguments(program: Program, arguments: List[str], words: str) -> None:
     assert words in refused(program, *arguments)
+
+
+@pytest.mark.parametrize("variable", ["GCC_WORK", "REDIS_REQUESTS"])
+def test_how_much_is_recorded_must_be_a_number(variable: str) -> None:
+    script = Path(__file__).resolve().parents[2] / "scripts/record_traces.sh"
+    done = subprocess.run([str(script), "gcc"], env={**os.environ, variable: "1x"}, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == f"record_traces.sh: {variable}=1x is no whole number from 1 to 999999999\n"
 
 
 # ---- broken allocators --------------------------------------------------------------------------
