@@ -9,6 +9,7 @@
 
 #include "wl_clock.h"
 #include "wl_fail.h"
+#include "wl_relax.h"
 
 enum {
     FIRST_RSS_INTERVAL_NS = 50000000,
@@ -53,14 +54,6 @@ static void add_rss_sample(wl_run *run, int64_t wall_ns, uint64_t bytes) {
     run->rss[run->rss_count++] = (wl_rss_sample){wall_ns, bytes};
 }
 
-static inline void relax(void) {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 void wl_run_pass(wl_run *run) {
     check(pthread_mutex_lock(&run->lock), "pthread_mutex_lock");
     unsigned mark = run->passed;
@@ -86,7 +79,7 @@ void wl_run_pass(wl_run *run) {
     for (unsigned i = 0; i < run->awake_rounds; i++) {
         if (atomic_load_explicit(&run->passed_hint, memory_order_acquire) > mark)
             return;
-        relax();
+        wl_relax();
     }
     check(pthread_mutex_lock(&run->lock), "pthread_mutex_lock");
     while (run->passed <= mark)

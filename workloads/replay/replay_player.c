@@ -7,16 +7,9 @@
 #include <time.h>
 
 #include "replay_op.h"
+#include "wl_relax.h"
 
 enum { YIELDS = 20, NAP_NS = 50000, PAGE_BYTES = 4096 };
-
-static inline void relax(void) {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
 
 /* ---- turns --------------------------------------------------------------------------------- */
 
@@ -25,7 +18,7 @@ static __attribute__((noinline)) void wait_longer(replay_player *self, replay_sh
                                                   uint32_t turn) {
     self->waits++;
     for (unsigned i = 0; i < self->patience; i++) {
-        relax();
+        wl_relax();
         if (atomic_load_explicit(&slot->turn, memory_order_acquire) == turn)
             return;
     }

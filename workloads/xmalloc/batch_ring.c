@@ -8,6 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "wl_relax.h"
+
 enum { YIELDS = 20 }; /* rounds in which a waiting thread gives up the processor before it sleeps */
 
 void ring_init(batch_ring *ring, ring_cell *cells, batch *batches, uint64_t capacity,
@@ -38,14 +40,6 @@ static void wake(ring_gate *gate, unsigned how_many) {
         return;
     atomic_fetch_add_explicit(&gate->wakings, 1, memory_order_release);
     futex(&gate->wakings, FUTEX_WAKE, how_many);
-}
-
-static inline void relax(void) {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
 }
 
 /* ---- one attempt
@@ -101,7 +95,7 @@ static batch *insist(batch_ring *ring, attempt *try_it, ring_gate *mine, ring_ga
             break;
         }
         if (round < ring->patience) {
-            relax();
+            wl_relax();
         } else if (round < ring->patience + YIELDS) {
             sched_yield();
         } else {
