@@ -54,51 +54,47 @@ HAK_INLINE void *hak_malloc_fast(size_t size) {
     return HAK_LIKELY(block != NULL) ? block : hak_malloc_slow(size);
 }
 
-/* The place at an address, see base/mark.h, and the kind of what lies there. */
+/* The kind of what lies at an address, and the address's place among blocks of that kind: 0 where
+ * one begins, or HAK_SLAB_SIZE or more. */
 HAK_INLINE void hak_look_up(const void *block, struct hak_marks *marks, uint64_t *place,
                             size_t *kind) {
 #if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
-    /* What stands below, without the three moves that compilers add to it. */
+    /* What stands below, without the moves that compilers add to it. */
     __asm__("mulq %[scale]\n\t"
-            "addl %%eax, %%edx\n\t" /* clears the upper half, too */
-            "shrq $32, %%rax\n\t"
-            "movzbl %c[kinds](%[marks],%%rax), %%eax"
-            : "=a"(*kind), "=&d"(*place)
-            : "0"(block), [scale] "m"(marks->scale), [marks] "r"(marks),
-              [kinds] "i"(offsetof(struct hak_marks, kinds))
-            : "cc", "memory"); /* memory: the kinds are read */
+            "movl %%edx, %%edx\n\t"
+            "movzbl %c[kinds](%[marks],%%rdx), %k[kind]\n\t"
+            "mulq %c[step](%[marks],%[kind],8)\n\t"
+            "andq %[no_place], %%rdx"
+            : [kind] "=&r"(*kind), "=&d"(*place), "+a"(block)
+            : [scale] "m"(marks->scale), [no_place] "m"(marks->no_place), [marks] "r"(marks),
+              [kinds] "i"(offsetof(struct hak_marks, kinds)),
+              [step] "i"(offsetof(struct hak_marks, step))
+            : "cc", "memory"); /* memory: kinds and steps are read */
 #else
-    __extension__ typedef unsigned __int128 product;
-    product scaled = (product)(uintptr_t)block * marks->scale;
-    *place = (uint32_t)(scaled >> 64) + (uint32_t)scaled; /* the address's upper bits, too */
+    hak_product scaled = (hak_product)(uintptr_t)block * marks->scale;
     /* relaxed: see hak_page_map_get */
-    *kind = atomic_load_explicit(&marks->kinds[(uint64_t)scaled >> 32], memory_order_relaxed);
+    *kind = atomic_load_explicit(&marks->kinds[(uint32_t)(scaled >> 64)], memory_order_relaxed);
+    *place = (uint64_t)((hak_product)(uint64_t)scaled * marks->step[*kind] >> 64) & marks->no_place;
 #endif
 }
 
 /* 18 instructions on x86-64, the return included, when the magazine has room. One comparison sends
- * four things down the slow path. Where no block may begin, `wrong` is so large that the sum lies
- * behind any magazine; a full magazine, the magazine of a kind that has none, and that of a thread
- * without a heap have their top at their end. */
+ * four things down the slow path: where no block begins, the place adds more than any magazine has;
+ * a full magazine, the magazine of a kind that has none, and that of a thread without a heap have
+ * their top at their end. */
 HAK_INLINE void hak_free_fast(void *block) {
     struct hak_marks *marks = hak_marks_now();
     uint64_t place;
     size_t kind;
     hak_look_up(block, marks, &place, &kind);
-    uint64_t wrong = place * marks->step[kind] & marks->no_place;
-#if HAK_ADDRESS_BITS > 47 /* the sum might pass 2^64 */
-    if (HAK_UNLIKELY(wrong)) {
-        hak_free_slow(block);
-        return;
-    }
-#endif
-    uintptr_t top = wrong + (uintptr_t)hak_thread.top[kind];
+    uintptr_t top = place + (uintptr_t)hak_thread.top[kind];
+    uintptr_t mark = hak_mark_value(block, marks);
     if (HAK_UNLIKELY(top >= (uintptr_t)hak_thread.end[kind]) ||
-        HAK_UNLIKELY(*hak_mark_place(block) == (uintptr_t)marks)) {
+        HAK_UNLIKELY(*hak_mark_place(block) == mark)) {
         hak_free_slow(block);
         return;
     }
-    *hak_mark_place(block) = (uintptr_t)marks;
+    *hak_mark_place(block) = mark;
     hak_poison(block, hak_class_size[kind]);
     ((void **)top)[1] = block;
     hak_thread.top[kind]++;

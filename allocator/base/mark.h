@@ -2,22 +2,18 @@
  * find pointers that it may not take.
  *
  * From the moment when a block is carved from its slab until it is handed out, and again from its
- * free on, its second word holds the mark. So a second free is found however much later it comes,
- * as long as nobody wrote to the block in between. The mark is the address of the table below: a
- * program never comes by it, for it is taken away before a block is handed out, and memory that
- * becomes something else, a block of another class or a span, is rid of the marks of its former
- * life (hak_superslab_wipe_marks). So nothing that a program may hold, copy or leave uninitialised
- * has it.
+ * free on, its second word holds a mark. So a second free is found however much later it comes, as
+ * long as nobody wrote to the block in between. The mark is the block's address plus that of the
+ * table below, of which a program knows nothing: two addresses make a sum that is none, so data
+ * of its own looks like the mark of the very block it lies in only by a chance that there isn't;
+ * and a mark that is copied, or left over inside a larger block, is none.
  *
- * A block begins at a multiple of its class's size from its slab's base: at a *place*, the offset
- * times 2^16, of i * 2^16 * size, for i below n, the blocks of a slab. A class's step k is such
- * that place * k, modulo 2^64, is below 2^47 for these and for no other multiple of 2^16 (as in
- * D. Lemire, O. Kaser, N. Kurz, "Faster remainder by direct computation", Software: Practice and
- * Experience 49, 2019: k is about 2^48 / size, and what it is more is chosen so that the product
- * passes 2^47 just where the tail begins that is left behind the n-th block). The low 16 bits of a
- * place are the address's bits from 48 up, which are 0 in all addresses that a process can have;
- * the upper bits of k are chosen so that a block's address with any other bits there is none
- * (tests/c/test_mark.c tries them all). */
+ * A block begins at a multiple of its class's size from its slab's base. The class's step is 2^64 /
+ * size, and a little more: a multiple i of the size times the step is i * 2^64 + i * e, and the
+ * fraction, what lies below 2^64, is small for multiples and 2^64 / size or more for all else (D.
+ * Lemire, O. Kaser, N. Kurz, "Faster remainder by direct computation", Software: Practice and
+ * Experience 49, 2019). How much more the step is makes the fraction pass 2^32 just behind the last
+ * block: so what is left behind it in the slab is none, either. */
 #ifndef HAK_MARK_H
 #define HAK_MARK_H
 
@@ -25,16 +21,12 @@
 
 #include <stdatomic.h>
 
-/* The place of an address whose upper bits are all 0, and what its product with the step of its
- * class may not have. */
-#define HAK_PLACE_SHIFT 16u
-#define HAK_NO_PLACE    (~(uint64_t)0 << 47)
-
 /* What free() reads, beside the thread's magazines. Written once, by hak_init. */
 struct hak_marks {
-    uint64_t scale;                /* 2^16: an address times this is unit, offset and 16 zeros; 0
-                                      while the flat page map isn't there: then everything is of
-                                      unit 0, where there is nothing, and takes the slow path */
+    uint64_t scale;                /* 2^48: an address times this is its unit, and the offset in 16
+                                      bits below; 0 while the flat page map isn't there: then
+                                      everything is of unit 0, where there is nothing, and takes the
+                                      slow path */
     uint64_t no_place;             /* HAK_NO_PLACE */
     uint64_t step[HAK_KIND_COUNT]; /* 0 for kinds that are no size class */
     _Atomic uint8_t kinds[];       /* the flat page map: one for each unit of 48 address bits; or
@@ -42,7 +34,13 @@ struct hak_marks {
 };
 extern HAK_HIDDEN struct hak_marks *_Atomic hak_marks;
 
-/* Writes steps and bound; `scale` is 0 as yet. */
+#define HAK_SCALE_SHIFT 48u
+/* In the upper 64 bits of (offset * 2^48) * step: the fraction but for its lower 32 bits. */
+#define HAK_NO_PLACE ((((uint64_t)1 << 48) - 1) & ~(uint64_t)UINT16_MAX)
+
+__extension__ typedef unsigned __int128 hak_product;
+
+/* Writes steps and mask; `scale` is left 0. */
 void hak_marks_fill(struct hak_marks *marks);
 
 /* Makes `marks`, of which the kinds can be read for every unit, the table. Called once, before the
@@ -58,18 +56,24 @@ HAK_INLINE struct hak_marks *hak_marks_now(void) {
 /* Whether there is place for a block of a kind at an address of its slab; false for a kind that is
  * no size class. */
 HAK_INLINE bool hak_begins_block(const void *address, unsigned kind) {
-    uint64_t place = (uint64_t)((uintptr_t)address & (HAK_SLAB_SIZE - 1)) << HAK_PLACE_SHIFT;
-    return kind - 1 < HAK_CLASS_MAX && !(place * hak_marks_now()->step[kind] & HAK_NO_PLACE);
+    const struct hak_marks *marks = hak_marks_now();
+    uint64_t offset = (uint64_t)(uintptr_t)address << HAK_SCALE_SHIFT;
+    return kind - 1 < HAK_CLASS_MAX &&
+           !((uint64_t)((hak_product)offset * marks->step[kind] >> 64) & HAK_NO_PLACE);
 }
 
-/* Where a block's mark is. A plain word: whoever holds the block, or is given it, may touch it. */
+/* Where a block's mark is, and what it is while the block is free. A plain word: whoever holds the
+ * block, or is given it, may touch it. */
 HAK_INLINE uintptr_t *hak_mark_place(const void *block) {
     return (uintptr_t *)(uintptr_t)block + 1;
+}
+HAK_INLINE uintptr_t hak_mark_value(const void *block, const struct hak_marks *marks) {
+    return (uintptr_t)marks + (uintptr_t)block;
 }
 
 /* Marks a block as free, and takes the mark away. */
 HAK_INLINE void hak_mark(void *block) {
-    *hak_mark_place(block) = (uintptr_t)hak_marks_now();
+    *hak_mark_place(block) = hak_mark_value(block, hak_marks_now());
 }
 HAK_INLINE void hak_unmark(void *block) {
     *hak_mark_place(block) = 0;
@@ -83,7 +87,8 @@ __attribute__((unused, noinline, no_sanitize("thread"))) static bool
 HAK_INLINE bool
 #endif
 hak_is_marked(const void *block) {
-    return *(const volatile uintptr_t *)hak_mark_place(block) == (uintptr_t)hak_marks_now();
+    return *(const volatile uintptr_t *)hak_mark_place(block) ==
+           hak_mark_value(block, hak_marks_now());
 }
 
 #endif

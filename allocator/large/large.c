@@ -13,12 +13,6 @@ static unsigned slabs_for(size_t size) {
     return (unsigned)((size + HAK_SLAB_SIZE - 1) >> HAK_SLAB_SHIFT);
 }
 
-/* The slabs from the `first` to before the `end`-th of a span begin something new. */
-static void wipe_marks(const char *base, unsigned first, unsigned end) {
-    for (unsigned i = first; i < end; i++)
-        hak_superslab_wipe_marks(hak_slab_meta_of(base + ((size_t)i << HAK_SLAB_SHIFT)));
-}
-
 static unsigned span_slabs(const void *block) {
     const TinySlabMeta *slab = hak_slab_meta_of(block);
     /* relaxed: the caller holds the block, and so the span */
@@ -42,7 +36,6 @@ static void *span_new(size_t size, bool zero, struct hak_superslab **hint) {
         hak_pool_give(run.base, count);
         return NULL;
     }
-    wipe_marks(run.base, 0, count);
     hak_event(HAK_EVENT_SPAN_NEW, count, run.base);
     hak_poison(run.base, (size_t)count << HAK_SLAB_SHIFT);
     hak_unpoison(run.base, size);
@@ -107,11 +100,8 @@ void *hak_large_resize(void *block, unsigned kind, size_t size) {
     if (size <= HAK_SMALL_MAX || size > HAK_SPAN_MAX)
         return NULL;
     unsigned have = span_slabs(block), want = slabs_for(size);
-    if (want > have) {
-        if (!hak_pool_extend(block, have, want))
-            return NULL;
-        wipe_marks(block, have, want);
-    }
+    if (want > have && !hak_pool_extend(block, have, want))
+        return NULL;
     /* relaxed: as in span_new */
     atomic_store_explicit(&hak_slab_meta_of(block)->class_index, want, memory_order_relaxed);
     atomic_store_explicit(&hak_slab_meta_of(block)->last_use, (uint8_t)want, memory_order_relaxed);

@@ -62,8 +62,6 @@ void hak_slab_begin(char *base, unsigned class_index) {
     uint32_t size = hak_class_size[class_index];
     if (hak_guarding())
         hak_guard_new_slab(base);
-    if (slab->block_size != size)
-        hak_superslab_wipe_marks(slab);
     hak_poison(base, HAK_SLAB_SIZE);
     slab_freelist_init(slab);
     slab->base = base;
@@ -238,8 +236,6 @@ unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most) {
         hak_mark(slots[left]);
     }
     hak_slab_set_bump(slab, bump);
-    if (bump > slab->marked)
-        slab->marked = bump;
     unsigned taken = most - left;
     hak_slab_set_used(slab, hak_slab_used(slab) + taken);
     slab->taken += taken;

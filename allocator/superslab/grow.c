@@ -34,8 +34,6 @@ size_t hak_pool_release(void) {
         atomic_store_explicit(&ss->dirty, 0, memory_order_relaxed);
         hak_pool_file(ss);
         hak_os_unmap(body_of(ss), BODY_SIZE);
-        for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS - 1; i++)
-            ss->slabs[i].marked = 0;
         hak_hint_set(&hak_pool_hints, HAK_SET_RELEASED, id);
         bytes += BODY_SIZE;
     }

@@ -1,7 +1,6 @@
 /* The shared pool: which slabs of which SuperSlab are free, or wait for an owner. */
 #include "superslab/pool_parts.h"
 #include "base/diag.h"
-#include "base/mark.h"
 #include "os/os.h"
 
 struct hak_hints hak_pool_hints;
@@ -200,12 +199,6 @@ bool hak_pool_extend(char *base, unsigned count, unsigned wanted) {
     atomic_fetch_and_explicit(&ss->dirty, ~mask, memory_order_relaxed);
     hak_pool_file(ss);
     return true;
-}
-
-void hak_superslab_wipe_marks(TinySlabMeta *slab) {
-    for (uint32_t offset = 0; offset < slab->marked; offset += slab->block_size)
-        hak_unmark(slab->base + offset);
-    slab->marked = 0;
 }
 
 void hak_pool_give(char *base, unsigned count) {

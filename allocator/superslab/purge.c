@@ -38,8 +38,6 @@ static unsigned purge_superslab(struct hak_superslab *ss, uint64_t now, uint64_t
             continue;
         purged |= hak_run_mask(first, count);
         hak_count(HAK_COUNT_PURGED_SLABS, count);
-        for (unsigned i = first; i < first + count; i++)
-            ss->slabs[i - 1].marked = 0;
     }
     atomic_fetch_and_explicit(&ss->dirty, ~purged, memory_order_relaxed);
     /* release: whoever takes them next sees them clean */

@@ -37,8 +37,7 @@ typedef struct TinySlabMeta {
     bool left_behind;              /* its last owner ended, and didn't just give it up */
     uint32_t taken;                /* blocks that went out since it was last exhausted, */
     uint32_t drained;              /* and that came home through the remote queue */
-    uint32_t marked;               /* bytes from base: behind that no free block ever lay since
-                                      the slab's pages came, so none has a mark (base/mark.h) */
+    char unused_owner[4];
 
     /* -- the others' cache line -- */
     _Atomic uintptr_t owner;           /* HAK_OWNER_NONE, HAK_OWNER_ABANDONED, or a thread heap */
@@ -86,10 +85,6 @@ HAK_INLINE TinySlabMeta *hak_slab_meta_of(const void *address) {
     /* What stands before slab 1's is as long as that. */
     return (TinySlabMeta *)hak_superslab_of(address) + index;
 }
-
-/* Takes away the marks that the free blocks of a slab's last life left behind, before its memory
- * becomes something else. By who has the slab; at most a slab's blocks, 4,096. */
-void hak_superslab_wipe_marks(TinySlabMeta *slab);
 
 /* Slabs that were got from the pool. */
 struct hak_slab_run {

@@ -52,9 +52,9 @@ MISTAKES = {
         tuple(LARSON),
     ),
     "drain_at_allocation_entry": Mistake(
-        "allocator/heap/heap.c",
-        "    class->misses++;\n    void **blocks = class->bottom + 1;\n",
-        "    class->misses++;\n    void **blocks = class->bottom + 1;\n"
+        "allocator/heap/magazines.c",
+        "    class->misses++;\n    heap->falls = 0;\n",
+        "    class->misses++;\n    heap->falls = 0;\n"
         "    if (class->hot && slab_remote_count_relaxed(class->hot))\n"
         "        ss_remote_drain_to_freelist(class->hot, false);\n",
         tuple(LARSON),
