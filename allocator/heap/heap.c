@@ -150,6 +150,7 @@ static void fork_release(void) {
 static void fork_child(void) {
     fork_release();
     hak_pool_fork_child();
+    hak_huge_fork_child();
     struct hak_heap *heap = hak_heap_self();
     atomic_store_explicit(&heaps_in_use, heap ? 1 : 0, memory_order_relaxed); /* relaxed: a hint */
     if (heap)

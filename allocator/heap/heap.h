@@ -53,6 +53,10 @@ struct hak_heap_class {
     uint16_t falls;          /* times that the magazine was full since the last refill */
     bool draining;           /* the thread frees only: its magazine shrinks */
     uint8_t one_by_one;      /* blocks to go home directly before one looks again */
+    uint8_t strangers;       /* looks in a row at which none of this heap's blocks had come home */
+    uint8_t untidy;          /* changes of slab for which no freelist is ordered after a failure, */
+    uint8_t untidied;        /* and those since */
+    int32_t out_then;        /* `out` at the last look while it was drained */
     /* Slabs that this heap owned and may claim again; any of them may be another's by now. */
     TinySlabMeta *hot;   /* in use when the heap's last thread ended, or NULL */
     TinySlabMeta *bench; /* the last that a live thread gave up, or NULL */
@@ -78,6 +82,7 @@ struct hak_heap {
     bool asleep;                  /* the program slept: until that is done no magazine is used */
     uint8_t watch[HAK_KIND_COUNT / HAK_WATCHED]; /* the class that keeps it; 0: none */
     uint64_t looked_at;   /* ms: when the clock was last looked at; 0: never */
+    uint64_t woke_at;     /* ms: when `asleep` was last set */
     uint32_t sticky_next; /* the ring's oldest entry */
     /* Further slabs that this heap owned, the class in the low bits of their address; 0: none. */
     uintptr_t sticky[HAK_STICKY];

@@ -29,6 +29,9 @@
  * but free. */
 #define FALLS_OF_A_LONG_DRAIN 16u
 
+/* So many looks in a row at which the thread had freed a magazine's worth and none of its own
+ * blocks had come home: it drains others'. */
+#define LOOKS_AT_STRANGERS 8u
 /* The first blocks of a class smaller than a cache line that a thread frees before it ever asked
  * for one: they are others', may share their lines with blocks of others that are in use, and go
  * home. Handed out here again they would be written to by two threads in turn for as long as they
@@ -94,6 +97,7 @@ static void begin(struct hak_heap *heap, unsigned class_index) {
     class->refill = class->first_refill;
     class->misses = class->falls = 0;
     class->draining = false;
+    class->strangers = 0;
     heap->magazines->top[class_index] = class->bottom;
     bool shares_lines = hak_class_size[class_index] < HAK_CACHE_LINE;
     class->one_by_one = shares_lines ? STRANGERS + 1 : 0;
@@ -269,6 +273,7 @@ void *hak_heap_refill(unsigned class_index) {
     }
     class->misses++;
     heap->falls = 0;
+    class->strangers = 0;
     end_drain(heap, class_index);
     void **blocks = class->bottom + 1;
     unsigned count = heap->asleep ? 0 : refill_from_depot(heap, class_index, blocks);
@@ -292,6 +297,16 @@ static bool is_drained(struct hak_heap *heap, unsigned class_index) {
         return false;
     if (!class->draining && class->out < class->most / 2)
         return false; /* the blocks are others' */
+    if (class->strangers >= LOOKS_AT_STRANGERS)
+        return false; /* so they were */
+    if (class->draining) {
+        class->strangers = class->out < class->out_then ? 0 : (uint8_t)(class->strangers + 1);
+        class->out_then = class->out;
+        if (class->strangers >= LOOKS_AT_STRANGERS) {
+            end_drain(heap, class_index);
+            return false;
+        }
+    }
     uint32_t takes = hak_depot_takes(class_index);
     if (hak_depot_has_room(class_index, depot_bytes(class_index))) {
         if (class->takes != takes) {

@@ -440,6 +440,20 @@ static void exhausted(struct hak_heap *heap, TinySlabMeta *slab) {
     }
 }
 
+/* Orders a slab's freelist; after a failure not for the next slab, after another not for two, four
+ * and so on: where threads exchange blocks, some are free elsewhere most of the time. */
+static void tidy(struct hak_heap_class *class, TinySlabMeta *slab) {
+    if (class->untidied < class->untidy) {
+        class->untidied++;
+        return;
+    }
+    class->untidied = 0;
+    if (hak_slab_tidy(slab))
+        class->untidy = 0;
+    else
+        class->untidy = class->untidy ? (class->untidy < 64 ? 2 * class->untidy : 64) : 1;
+}
+
 unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void **slots,
                               unsigned most) {
     struct hak_heap_class *class = &heap->classes[class_index];
@@ -450,7 +464,7 @@ unsigned hak_heap_take_blocks(struct hak_heap *heap, unsigned class_index, void 
         if (!slab && wanted < most)
             break;
         if (slab && slab != class->tidied)
-            hak_slab_tidy(slab);
+            tidy(class, slab);
         class->tidied = slab;
         if (!slab && !looked_at_pending) {
             looked_at_pending = true;

@@ -8,7 +8,10 @@
 
 #include <errno.h>
 
-#define TICK_EVERY 16u /* slow paths between two looks at the clock */
+#define TICK_EVERY  16u  /* slow paths between two looks at the clock */
+#define SLEEP_LEAST 100u /* ms without a look that are taken for a sleep, at least */
+
+#define AWAKE_AFTER 500u /* ms: what isn't given back by then is left to other ticks */
 
 /* What one call may do at most, so that none takes long; the next slow paths go on. */
 #define TRIM_MOST  32u /* magazines given home from the depot */
@@ -72,6 +75,12 @@ void hak_heap_make_room(bool huge) {
 /* The next part of what is due. After a sleep everything is that has no use, however late it came
  * free: first the depot's blocks go home, then the pages behind them. */
 static void give_back(struct hak_heap *heap, uint64_t now, uint64_t delay) {
+    /* Others may free faster than this thread gives back. */
+    if (heap->asleep && now > heap->woke_at + AWAKE_AFTER) {
+        heap->asleep = heap->unfinished = heap->untrimmed = false;
+        hak_magazines_begin_again(heap);
+        return;
+    }
     if (heap->asleep)
         delay = 0;
     if (heap->untrimmed && !trim_depot(heap) && heap->asleep)
@@ -93,9 +102,13 @@ static void give_back(struct hak_heap *heap, uint64_t now, uint64_t delay) {
 
 HAK_NOINLINE static void tick_slow(struct hak_heap *heap) {
     long option = hak_option(HAK_OPT_PURGE_DELAY);
-    if (option < 0)
+    if (HAK_UNLIKELY(option < 0)) { /* maybe changed in the middle of giving back */
+        if (heap->asleep)
+            hak_magazines_begin_again(heap);
+        heap->asleep = heap->unfinished = heap->untrimmed = false;
         return;
-    uint64_t delay = (uint64_t)option;
+    }
+    uint64_t delay = (uint64_t)option, sleep = delay > SLEEP_LEAST ? delay : SLEEP_LEAST;
     static _Atomic uint64_t due; /* ms */
     uint64_t now = hak_os_now_ms();
     uint64_t looked_at = heap->looked_at;
@@ -114,10 +127,11 @@ HAK_NOINLINE static void tick_slow(struct hak_heap *heap) {
     if (mine && !old)
         return; /* the first tick of all begins the first interval */
     /* No thread has looked at the clock for so long: the program slept, or its work is over. */
-    heap->asleep = mine && now >= old + delay;
-    if (heap->asleep)
+    heap->asleep = mine && now >= old + sleep;
+    if (heap->asleep) {
+        heap->woke_at = now;
         hak_magazines_close(heap);
-    else if (looked_at && now >= looked_at + delay + delay / 4)
+    } else if (looked_at && now >= looked_at + sleep + sleep / 4)
         hak_magazines_begin_again(heap); /* this thread did */
     else if (mine)
         hak_magazines_shrink_idle(heap);

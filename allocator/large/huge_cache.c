@@ -65,6 +65,18 @@ static bool take_out(struct place *place, uint64_t word, struct hak_huge_kept *t
     return true;
 }
 
+/* relaxed: there is one thread */
+void hak_huge_fork_child(void) {
+    size_t sum = 0;
+    for (struct place *p = places; p < places + PLACES; p++) {
+        if (look_at(p) == BUSY)
+            atomic_store_explicit(&p->word, EMPTY, memory_order_relaxed);
+        else
+            sum += size_of(look_at(p));
+    }
+    atomic_store_explicit(&cached_bytes, sum, memory_order_relaxed);
+}
+
 struct hak_huge_kept hak_huge_cache_take(size_t size) {
     struct hak_huge_kept taken = {.mapping = NULL};
     for (unsigned tries = 0; tries < TAKE_TRIES; tries++) {

@@ -126,11 +126,11 @@ void hak_huge_entry_write(struct hak_huge_entry *entry, char *mapping, char *blo
         atomic_load_explicit(&entry->mapping, memory_order_relaxed) != (uintptr_t)mapping ||
         atomic_load_explicit(&entry->size, memory_order_relaxed) != size) {
         uint32_t version = atomic_load_explicit(&entry->version, memory_order_relaxed);
-        atomic_store_explicit(&entry->version, version + 1, memory_order_relaxed);
+        atomic_store_explicit(&entry->version, version | 1, memory_order_relaxed);
         atomic_store_explicit(&entry->mapping, (uintptr_t)mapping, memory_order_release);
         atomic_store_explicit(&entry->block, (uintptr_t)block, memory_order_release);
         atomic_store_explicit(&entry->size, size, memory_order_release);
-        atomic_store_explicit(&entry->version, version + 2, memory_order_release);
+        atomic_store_explicit(&entry->version, (version | 1) + 1, memory_order_release);
     }
     atomic_store_explicit(&entry->freed, 0, memory_order_release);
 }

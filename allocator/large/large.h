@@ -33,4 +33,7 @@ size_t hak_huge_purge(uint64_t now, uint64_t delay, unsigned most);
 /* Bytes of such blocks that are kept now. Any thread, signal handlers too. */
 size_t hak_huge_cached(void);
 
+/* In the child: what the other threads were doing with kept blocks is gone with them. */
+void hak_huge_fork_child(void);
+
 #endif

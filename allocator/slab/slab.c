@@ -180,12 +180,12 @@ static bool is_disordered(const TinySlabMeta *slab, uint32_t bump) {
     return far > TIDY_LOOK / 2;
 }
 
-void hak_slab_tidy(TinySlabMeta *slab) {
+bool hak_slab_tidy(TinySlabMeta *slab) {
     hak_slab_check_owner(slab, __func__);
     uint32_t size = slab->block_size, bump = hak_slab_bump(slab);
     unsigned carved = bump / size, listed = carved - hak_slab_used(slab);
     if (listed < TIDY_FROM || 2 * listed < carved || !is_disordered(slab, bump))
-        return;
+        return true;
     /* All free blocks have their mark, wherever they are. If there are no more than are listed,
      * then it is these; other threads may mark what they free meanwhile. */
     uint64_t marked[HAK_SLAB_SIZE / HAK_MIN_ALIGN / 64] = {0};
@@ -196,7 +196,7 @@ void hak_slab_tidy(TinySlabMeta *slab) {
         found += (unsigned)is;
     }
     if (found != listed)
-        return;
+        return false;
     char *next = NULL;
     for (unsigned i = carved; i--;) {
         if (marked[i / 64] >> i % 64 & 1) {
@@ -207,6 +207,7 @@ void hak_slab_tidy(TinySlabMeta *slab) {
     slab_freelist_store_relaxed(slab, next);
     hak_count(HAK_COUNT_TIDIED, 1);
     validate(slab);
+    return true;
 }
 
 unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most) {

@@ -46,8 +46,8 @@ TinySlabMeta *hak_mailbox_take(unsigned class_index);
 
 /* Orders the freelist by address, if it is long and in disorder: to follow it then costs a cache
  * miss a block. By the owner, who begins to take from the slab. At most two looks at each block of
- * the slab. */
-void hak_slab_tidy(TinySlabMeta *slab);
+ * the slab. False: all blocks were looked at for nothing, since some are free elsewhere. */
+bool hak_slab_tidy(TinySlabMeta *slab);
 
 /* Takes up to `most` blocks into slots[most - 1], slots[most - 2], ...; returns how many. The one
  * that should be used first comes last. By the owner. */
