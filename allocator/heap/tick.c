@@ -11,7 +11,7 @@
 #define TICK_EVERY  16u  /* slow paths between two looks at the clock */
 #define SLEEP_LEAST 100u /* ms without a look that are taken for a sleep, at least */
 
-#define AWAKE_AFTER 500u /* ms: what isn't given back by then is left to other ticks */
+#define AWAKE_AFTER 200u /* ms: what isn't given back by then is left to other ticks */
 
 /* What one call may do at most, so that none takes long; the next slow paths go on. */
 #define TRIM_MOST  32u /* magazines given home from the depot */
