@@ -6,6 +6,7 @@
 
 #include "cache_lines.h"
 #include "wl_driver.h"
+#include "wl_loops.h"
 #include "wl_memory.h"
 
 enum {
@@ -123,34 +124,11 @@ WL_INLINE void fill(sharing_thread *self, const int mode) {
             take(self, &test->threads[i], mode, false);
 }
 
-#define LOOPS(mode)                                                                                \
-    static void churn_##mode(void *self, uint64_t count) {                                         \
-        churn(self, count, mode, false);                                                           \
-    }                                                                                              \
-    static void churn_timed_##mode(void *self, uint64_t count) {                                   \
-        churn(self, count, mode, true);                                                            \
-    }                                                                                              \
-    static void fill_##mode(sharing_thread *self) {                                                \
-        fill(self, mode);                                                                          \
-    }                                                                                              \
-    static void drain_##mode(sharing_thread *self) {                                               \
-        give_back(self, mode, false);                                                              \
-    }
-LOOPS(0)
-LOOPS(1)
-LOOPS(2)
-LOOPS(3)
+WL_INLINE void drain(sharing_thread *self, const int mode) {
+    give_back(self, mode, false);
+}
 
-static const struct {
-    wl_loop *churn, *churn_timed;
-    void (*fill)(sharing_thread *);
-    void (*drain)(sharing_thread *);
-} loops[WL_MODES] = {
-    {churn_0, churn_timed_0, fill_0, drain_0},
-    {churn_1, churn_timed_1, fill_1, drain_1},
-    {churn_2, churn_timed_2, fill_2, drain_2},
-    {churn_3, churn_timed_3, fill_3, drain_3},
-};
+WL_LOOPS(sharing_thread, churn);
 
 /* ---- the threads --------------------------------------------------------------------------------
  */

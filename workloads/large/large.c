@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "wl_driver.h"
+#include "wl_loops.h"
 #include "wl_memory.h"
 #include "wl_sizes.h"
 #include "wl_touch.h"
@@ -98,34 +99,7 @@ WL_INLINE void drain(large_thread *self, const int mode) {
         release_from(self, i, mode, false);
 }
 
-#define LOOPS(mode)                                                                                \
-    static void churn_##mode(void *self, uint64_t count) {                                         \
-        churn(self, count, mode, false);                                                           \
-    }                                                                                              \
-    static void churn_timed_##mode(void *self, uint64_t count) {                                   \
-        churn(self, count, mode, true);                                                            \
-    }                                                                                              \
-    static void fill_##mode(large_thread *self) {                                                  \
-        fill(self, mode);                                                                          \
-    }                                                                                              \
-    static void drain_##mode(large_thread *self) {                                                 \
-        drain(self, mode);                                                                         \
-    }
-LOOPS(0)
-LOOPS(1)
-LOOPS(2)
-LOOPS(3)
-
-static const struct {
-    wl_loop *churn, *churn_timed;
-    void (*fill)(large_thread *);
-    void (*drain)(large_thread *);
-} loops[WL_MODES] = {
-    {churn_0, churn_timed_0, fill_0, drain_0},
-    {churn_1, churn_timed_1, fill_1, drain_1},
-    {churn_2, churn_timed_2, fill_2, drain_2},
-    {churn_3, churn_timed_3, fill_3, drain_3},
-};
+WL_LOOPS(large_thread, churn);
 
 /* ---- threads, set-up and result
  * ------------------------------------------------------------------- */

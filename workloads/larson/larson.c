@@ -15,6 +15,7 @@
 #include "wl_clock.h"
 #include "wl_driver.h"
 #include "wl_fail.h"
+#include "wl_loops.h"
 #include "wl_memory.h"
 
 typedef struct {
@@ -99,34 +100,7 @@ WL_INLINE void drain(larson_slot *slot, const int mode) {
                          &slot->user, mode, false);
 }
 
-#define LOOPS(mode)                                                                                \
-    static void replace_##mode(void *slot, uint64_t count) {                                       \
-        replace(slot, count, mode, false);                                                         \
-    }                                                                                              \
-    static void replace_timed_##mode(void *slot, uint64_t count) {                                 \
-        replace(slot, count, mode, true);                                                          \
-    }                                                                                              \
-    static void fill_##mode(larson_slot *slot) {                                                   \
-        fill(slot, mode);                                                                          \
-    }                                                                                              \
-    static void drain_##mode(larson_slot *slot) {                                                  \
-        drain(slot, mode);                                                                         \
-    }
-LOOPS(0)
-LOOPS(1)
-LOOPS(2)
-LOOPS(3)
-
-static const struct {
-    wl_loop *replace, *replace_timed;
-    void (*fill)(larson_slot *);
-    void (*drain)(larson_slot *);
-} loops[WL_MODES] = {
-    {replace_0, replace_timed_0, fill_0, drain_0},
-    {replace_1, replace_timed_1, fill_1, drain_1},
-    {replace_2, replace_timed_2, fill_2, drain_2},
-    {replace_3, replace_timed_3, fill_3, drain_3},
-};
+WL_LOOPS(larson_slot, replace);
 
 /* ---- the threads --------------------------------------------------------------------------------
  */

@@ -19,6 +19,7 @@
 #include "wheel.h"
 #include "wl_driver.h"
 #include "wl_fail.h"
+#include "wl_loops.h"
 #include "wl_memory.h"
 #include "wl_sizes.h"
 
@@ -111,34 +112,7 @@ WL_INLINE void drain(pareto_thread *self, const int mode) {
             release_all(self, &self->wheel->slots[level][slot], mode, false);
 }
 
-#define LOOPS(mode)                                                                                \
-    static void churn_##mode(void *self, uint64_t count) {                                         \
-        churn(self, count, mode, false);                                                           \
-    }                                                                                              \
-    static void churn_timed_##mode(void *self, uint64_t count) {                                   \
-        churn(self, count, mode, true);                                                            \
-    }                                                                                              \
-    static void fill_##mode(pareto_thread *self) {                                                 \
-        fill(self, mode);                                                                          \
-    }                                                                                              \
-    static void drain_##mode(pareto_thread *self) {                                                \
-        drain(self, mode);                                                                         \
-    }
-LOOPS(0)
-LOOPS(1)
-LOOPS(2)
-LOOPS(3)
-
-static const struct {
-    wl_loop *churn, *churn_timed;
-    void (*fill)(pareto_thread *);
-    void (*drain)(pareto_thread *);
-} loops[WL_MODES] = {
-    {churn_0, churn_timed_0, fill_0, drain_0},
-    {churn_1, churn_timed_1, fill_1, drain_1},
-    {churn_2, churn_timed_2, fill_2, drain_2},
-    {churn_3, churn_timed_3, fill_3, drain_3},
-};
+WL_LOOPS(pareto_thread, churn);
 
 /* ---- threads, set-up and result
  * ------------------------------------------------------------------- */
