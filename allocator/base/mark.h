@@ -4,9 +4,9 @@
  * From the moment when a block is carved from its slab until it is handed out, and again from its
  * free on, its second word holds a mark. So a second free is found however much later it comes, as
  * long as nobody wrote to the block in between. The mark is the block's address plus that of the
- * table below, of which a program knows nothing: two addresses make a sum that is none, so data
- * of its own looks like the mark of the very block it lies in only by a chance that there isn't;
- * and a mark that is copied, or left over inside a larger block, is none.
+ * table below, which no program knows: a sum that points to nothing, so that data of its own looks
+ * like the mark of the very block it lies in only by a chance that hardly exists; and a mark that
+ * is copied, or left over inside a larger block, is none.
  *
  * A block begins at a multiple of its class's size from its slab's base. The class's step is 2^64 /
  * size, and a little more: a multiple i of the size times the step is i * 2^64 + i * e, and the
