@@ -83,4 +83,15 @@ void wl_run_rss_halves(const wl_run *run, uint64_t halves[2]);
 pthread_t wl_thread_start(void *(*body)(void *), void *data);
 void wl_thread_join(pthread_t thread);
 
+/* Starts one thread for each of `workers`, an array whose members have a pthread_t `thread` and are
+ * the threads' data, watches over the run, and joins them. */
+#define WL_RUN_THREADS(run, body, workers, count)                                                  \
+    do {                                                                                           \
+        for (uint64_t wl_i = 0; wl_i < (count); wl_i++)                                            \
+            (workers)[wl_i].thread = wl_thread_start((body), &(workers)[wl_i]);                    \
+        wl_run_supervise(run);                                                                     \
+        for (uint64_t wl_i = 0; wl_i < (count); wl_i++)                                            \
+            wl_thread_join((workers)[wl_i].thread);                                                \
+    } while (0)
+
 #endif

@@ -302,13 +302,8 @@ int false_sharing_main(const fs_driver *driver, int argc, char **argv) {
     o->repetitions = 1000;
     o->common.seed = WL_DEFAULT_SEED;
     wl_arg args[] = {
-        {.name = "threads",
-         .value = "N",
-         .help = "threads, each with one object at a time; default: the processors",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->threads,
-         .min = 1,
-         .max = WL_THREADS_MOST},
+        WL_NUMBER_ARG("threads", "N", &o->threads, 1, WL_THREADS_MOST,
+                      "threads, each with one object at a time; default: the processors"),
         {.name = "seconds",
          .value = "S",
          .help = "how long to churn; default 1",
@@ -316,27 +311,11 @@ int false_sharing_main(const fs_driver *driver, int argc, char **argv) {
          .target = &o->seconds,
          .min = 1,
          .max = WL_SECONDS_MOST_MS},
-        {.name = "operations",
-         .value = "N",
-         .help = "instead: objects that each thread allocates in churn",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->operations,
-         .min = 1,
-         .max = WL_OPERATIONS_MOST},
-        {.name = "size",
-         .value = "BYTES",
-         .help = "of every object; default 8",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->size,
-         .min = 1,
-         .max = SIZE_MOST},
-        {.name = "repetitions",
-         .value = "N",
-         .help = "how often each object is written from end to end; default 1000",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->repetitions,
-         .min = 1,
-         .max = REPETITIONS_MOST},
+        WL_NUMBER_ARG("operations", "N", &o->operations, 1, WL_OPERATIONS_MOST,
+                      "instead: objects that each thread allocates in churn"),
+        WL_NUMBER_ARG("size", "BYTES", &o->size, 1, SIZE_MOST, "of every object; default 8"),
+        WL_NUMBER_ARG("repetitions", "N", &o->repetitions, 1, REPETITIONS_MOST,
+                      "how often each object is written from end to end; default 1000"),
         WL_COMMON_ARGS(o->common),
     };
     static const char *const classic[] = {"threads", "operations", "size", "repetitions"};
@@ -346,10 +325,6 @@ int false_sharing_main(const fs_driver *driver, int argc, char **argv) {
     wl_args_exclude(&table, "seconds", "operations");
     wl_args_find(&table, o->operations > 0 ? "seconds" : "operations")->unused = true;
     prepare(&test);
-    for (uint64_t i = 0; i < o->threads; i++)
-        test.threads[i].thread = wl_thread_start(serve, &test.threads[i]);
-    wl_run_supervise(&test.run);
-    for (uint64_t i = 0; i < o->threads; i++)
-        wl_thread_join(test.threads[i].thread);
+    WL_RUN_THREADS(&test.run, serve, test.threads, o->threads);
     return report(&test, &table);
 }

@@ -298,13 +298,8 @@ int main(int argc, char **argv) {
     o->touch = "pages";
     o->common.seed = WL_DEFAULT_SEED;
     wl_arg args[] = {
-        {.name = "threads",
-         .value = "N",
-         .help = "threads, each with its own block; default 1",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->threads,
-         .min = 1,
-         .max = WL_THREADS_MOST},
+        WL_NUMBER_ARG("threads", "N", &o->threads, 1, WL_THREADS_MOST,
+                      "threads, each with its own block; default 1"),
         {.name = "seconds",
          .value = "S",
          .help = "how long to grow; default 1",
@@ -312,27 +307,11 @@ int main(int argc, char **argv) {
          .target = &o->seconds,
          .min = 1,
          .max = WL_SECONDS_MOST_MS},
-        {.name = "operations",
-         .value = "N",
-         .help = "instead: steps of each thread, calls of realloc",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->operations,
-         .min = 1,
-         .max = WL_OPERATIONS_MOST},
-        {.name = "min",
-         .value = "BYTES",
-         .help = "at first; default 8",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->min,
-         .min = 1,
-         .max = WL_SIZE_LIMIT},
-        {.name = "max",
-         .value = "BYTES",
-         .help = "at last; default 67108864 (64 MiB)",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->max,
-         .min = 2,
-         .max = WL_SIZE_LIMIT},
+        WL_NUMBER_ARG("operations", "N", &o->operations, 1, WL_OPERATIONS_MOST,
+                      "instead: steps of each thread, calls of realloc"),
+        WL_NUMBER_ARG("min", "BYTES", &o->min, 1, WL_SIZE_LIMIT, "at first; default 8"),
+        WL_NUMBER_ARG("max", "BYTES", &o->max, 2, WL_SIZE_LIMIT,
+                      "at last; default 67108864 (64 MiB)"),
         {.name = "factor",
          .value = "X",
          .help = "of a step, which is 8 bytes at least; default 1.5",
@@ -340,13 +319,8 @@ int main(int argc, char **argv) {
          .target = &o->factor,
          .min = 1001,
          .max = 1000000},
-        {.name = "with-others",
-         .value = "N",
-         .help = "blocks of 16 to 256 bytes allocated before each step; default 0",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->with_others,
-         .min = 0,
-         .max = 1000000},
+        WL_NUMBER_ARG("with-others", "N", &o->with_others, 0, 1000000,
+                      "blocks of 16 to 256 bytes allocated before each step; default 0"),
         WL_TOUCH_ARG(o->touch),
         WL_COMMON_ARGS(o->common),
     };
@@ -357,10 +331,6 @@ int main(int argc, char **argv) {
     wl_args_parse(&table, argc, argv);
     settle_options(&test, &table);
     growth_thread *threads = prepare(&test);
-    for (uint64_t i = 0; i < o->threads; i++)
-        threads[i].thread = wl_thread_start(serve, &threads[i]);
-    wl_run_supervise(&test.run);
-    for (uint64_t i = 0; i < o->threads; i++)
-        wl_thread_join(threads[i].thread);
+    WL_RUN_THREADS(&test.run, serve, threads, o->threads);
     return report(&test, threads, &table);
 }

@@ -212,13 +212,8 @@ int main(int argc, char **argv) {
     o->touch = "pages";
     o->common.seed = WL_DEFAULT_SEED;
     wl_arg args[] = {
-        {.name = "threads",
-         .value = "N",
-         .help = "threads, each with its own table; default 1",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->threads,
-         .min = 1,
-         .max = WL_THREADS_MOST},
+        WL_NUMBER_ARG("threads", "N", &o->threads, 1, WL_THREADS_MOST,
+                      "threads, each with its own table; default 1"),
         {.name = "seconds",
          .value = "S",
          .help = "how long to replace blocks; default 1",
@@ -226,34 +221,14 @@ int main(int argc, char **argv) {
          .target = &o->seconds,
          .min = 1,
          .max = WL_SECONDS_MOST_MS},
-        {.name = "operations",
-         .value = "N",
-         .help = "instead: blocks that each thread replaces",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->operations,
-         .min = 1,
-         .max = WL_OPERATIONS_MOST},
-        {.name = "min",
-         .value = "BYTES",
-         .help = "smallest block; default 5242880 (5 MiB)",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->min,
-         .min = 1,
-         .max = WL_SIZE_LIMIT},
-        {.name = "max",
-         .value = "BYTES",
-         .help = "largest block; default 26214400 (25 MiB)",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->max,
-         .min = 1,
-         .max = WL_SIZE_LIMIT},
-        {.name = "slots",
-         .value = "N",
-         .help = "blocks of each thread; default 8",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->slots,
-         .min = 1,
-         .max = WL_TABLE_MOST},
+        WL_NUMBER_ARG("operations", "N", &o->operations, 1, WL_OPERATIONS_MOST,
+                      "instead: blocks that each thread replaces"),
+        WL_NUMBER_ARG("min", "BYTES", &o->min, 1, WL_SIZE_LIMIT,
+                      "smallest block; default 5242880 (5 MiB)"),
+        WL_NUMBER_ARG("max", "BYTES", &o->max, 1, WL_SIZE_LIMIT,
+                      "largest block; default 26214400 (25 MiB)"),
+        WL_NUMBER_ARG("slots", "N", &o->slots, 1, WL_TABLE_MOST,
+                      "blocks of each thread; default 8"),
         WL_TOUCH_ARG(o->touch),
         WL_COMMON_ARGS(o->common),
     };
@@ -264,10 +239,6 @@ int main(int argc, char **argv) {
     wl_args_parse(&table, argc, argv);
     settle_options(&test, &table);
     large_thread *threads = prepare(&test);
-    for (uint64_t i = 0; i < o->threads; i++)
-        threads[i].thread = wl_thread_start(serve, &threads[i]);
-    wl_run_supervise(&test.run);
-    for (uint64_t i = 0; i < o->threads; i++)
-        wl_thread_join(threads[i].thread);
+    WL_RUN_THREADS(&test.run, serve, threads, o->threads);
     return report(&test, threads, &table);
 }

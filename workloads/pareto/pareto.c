@@ -245,13 +245,8 @@ int main(int argc, char **argv) {
     o->life_alpha = 0.1;
     o->common.seed = WL_DEFAULT_SEED;
     wl_arg args[] = {
-        {.name = "threads",
-         .value = "N",
-         .help = "threads, each with its own table; default 1",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->threads,
-         .min = 1,
-         .max = WL_THREADS_MOST},
+        WL_NUMBER_ARG("threads", "N", &o->threads, 1, WL_THREADS_MOST,
+                      "threads, each with its own table; default 1"),
         {.name = "seconds",
          .value = "S",
          .help = "how long to churn; default 1",
@@ -259,34 +254,12 @@ int main(int argc, char **argv) {
          .target = &o->seconds,
          .min = 1,
          .max = WL_SECONDS_MOST_MS},
-        {.name = "operations",
-         .value = "N",
-         .help = "instead: steps of each thread, blocks that it allocates",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->operations,
-         .min = 1,
-         .max = WL_OPERATIONS_MOST},
-        {.name = "live",
-         .value = "BYTES",
-         .help = "in all tables together at a time, about; default 134217728 (128 MiB)",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->live,
-         .min = 1,
-         .max = UINT64_C(1) << 46},
-        {.name = "min",
-         .value = "BYTES",
-         .help = "smallest block; default 16",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->min,
-         .min = 1,
-         .max = WL_SIZE_LIMIT},
-        {.name = "max",
-         .value = "BYTES",
-         .help = "largest block; default 32768",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->max,
-         .min = 1,
-         .max = WL_SIZE_LIMIT},
+        WL_NUMBER_ARG("operations", "N", &o->operations, 1, WL_OPERATIONS_MOST,
+                      "instead: steps of each thread, blocks that it allocates"),
+        WL_NUMBER_ARG("live", "BYTES", &o->live, 1, UINT64_C(1) << 46,
+                      "in all tables together at a time, about; default 134217728 (128 MiB)"),
+        WL_NUMBER_ARG("min", "BYTES", &o->min, 1, WL_SIZE_LIMIT, "smallest block; default 16"),
+        WL_NUMBER_ARG("max", "BYTES", &o->max, 1, WL_SIZE_LIMIT, "largest block; default 32768"),
         {.name = "alpha",
          .value = "X",
          .help = "exponent of the sizes; default 1: twice the size, half as many that large",
@@ -311,10 +284,6 @@ int main(int argc, char **argv) {
     settle_options(o, &table);
     settle_distributions(&test);
     pareto_thread *threads = prepare(&test);
-    for (uint64_t i = 0; i < o->threads; i++)
-        threads[i].thread = wl_thread_start(serve, &threads[i]);
-    wl_run_supervise(&test.run);
-    for (uint64_t i = 0; i < o->threads; i++)
-        wl_thread_join(threads[i].thread);
+    WL_RUN_THREADS(&test.run, serve, threads, o->threads);
     return report(&test, threads, &table);
 }

@@ -246,34 +246,14 @@ int main(int argc, char **argv) {
     o->sizes = "uniform";
     o->common.seed = WL_DEFAULT_SEED;
     wl_arg args[] = {
-        {.name = "threads",
-         .value = "N",
-         .help = "threads, each with its own table; default 1",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->threads,
-         .min = 1,
-         .max = WL_THREADS_MOST},
-        {.name = "operations",
-         .value = "N",
-         .help = "calls of each thread in churn; default 10000000",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->operations,
-         .min = 1,
-         .max = WL_OPERATIONS_MOST},
-        {.name = "size",
-         .value = "BYTES",
-         .help = "greatest size; default 256, or the greatest in the file of --sizes",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->size,
-         .min = 1,
-         .max = WL_SIZE_LIMIT},
-        {.name = "slots",
-         .value = "N",
-         .help = "slots of each thread, half of them in use; default 4096",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->slots,
-         .min = 1,
-         .max = WL_TABLE_MOST},
+        WL_NUMBER_ARG("threads", "N", &o->threads, 1, WL_THREADS_MOST,
+                      "threads, each with its own table; default 1"),
+        WL_NUMBER_ARG("operations", "N", &o->operations, 1, WL_OPERATIONS_MOST,
+                      "calls of each thread in churn; default 10000000"),
+        WL_NUMBER_ARG("size", "BYTES", &o->size, 1, WL_SIZE_LIMIT,
+                      "greatest size; default 256, or the greatest in the file of --sizes"),
+        WL_NUMBER_ARG("slots", "N", &o->slots, 1, WL_TABLE_MOST,
+                      "slots of each thread, half of them in use; default 4096"),
         {.name = "sizes",
          .value = "uniform|pareto|FILE",
          .help = "how sizes are distributed; a file has lines SIZE COUNT",
@@ -288,10 +268,6 @@ int main(int argc, char **argv) {
     wl_args_parse(&table, argc, argv);
     settle_sizes(&test, &table);
     mixed_thread *threads = prepare(&test);
-    for (uint64_t i = 0; i < o->threads; i++)
-        threads[i].thread = wl_thread_start(serve, &threads[i]);
-    wl_run_supervise(&test.run);
-    for (uint64_t i = 0; i < o->threads; i++)
-        wl_thread_join(threads[i].thread);
+    WL_RUN_THREADS(&test.run, serve, threads, o->threads);
     return report(&test, threads, &table);
 }

@@ -371,13 +371,7 @@ int main(int argc, char **argv) {
                  "input",
          .kind = WL_ARG_TEXT,
          .target = &o->trace},
-        {.name = "loops",
-         .value = "N",
-         .help = "plays it so many times; default 1",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->loops,
-         .min = 1,
-         .max = LOOPS_MOST},
+        WL_NUMBER_ARG("loops", "N", &o->loops, 1, LOOPS_MOST, "plays it so many times; default 1"),
         {.name = "seconds",
          .value = "S",
          .help = "plays it again until so much time has passed; always whole loops",
@@ -399,13 +393,8 @@ int main(int argc, char **argv) {
          .help = "what is written of a new block: its ends (default), each page, or all",
          .kind = WL_ARG_TEXT,
          .target = &o->touch},
-        {.name = "points",
-         .value = "N",
-         .help = "moments of the first loop at which memory is noted; default 64, 0: none",
-         .kind = WL_ARG_NUMBER,
-         .target = &o->points,
-         .min = 0,
-         .max = REPLAY_POINTS_MOST},
+        WL_NUMBER_ARG("points", "N", &o->points, 0, REPLAY_POINTS_MOST,
+                      "moments of the first loop at which memory is noted; default 64, 0: none"),
         WL_COMMON_ARGS(o->common),
     };
     static const char *const positional[] = {"trace"};
@@ -415,10 +404,6 @@ int main(int argc, char **argv) {
     wl_args_parse(&table, argc, argv);
     settle_options(&test, &table);
     replay_thread *threads = prepare(&test);
-    for (uint32_t i = 0; i < test.plan.threads; i++)
-        threads[i].thread = wl_thread_start(serve, &threads[i]);
-    wl_run_supervise(&test.run);
-    for (uint32_t i = 0; i < test.plan.threads; i++)
-        wl_thread_join(threads[i].thread);
+    WL_RUN_THREADS(&test.run, serve, threads, test.plan.threads);
     return report(&test, threads, &table);
 }

@@ -337,10 +337,6 @@ int main(int argc, char **argv) {
     wl_args_refuse_reversed(o->min, o->max);
     wl_args_bound_run(&table, "starts", 2 * o->blocks, &o->starts, &o->operations, &o->seconds);
     prepare(&test);
-    for (uint64_t i = 0; i < o->threads; i++)
-        test.lanes[i].thread = wl_thread_start(direct, &test.lanes[i]);
-    wl_run_supervise(&test.run);
-    for (uint64_t i = 0; i < o->threads; i++)
-        wl_thread_join(test.lanes[i].thread);
+    WL_RUN_THREADS(&test.run, direct, test.lanes, o->threads);
     return report(&test, &table);
 }
