@@ -26,8 +26,8 @@ const char *hak_version(void) {
 /* Before the program's own constructors: what is registered for the exit here comes after all that
  * they register, and sees what those freed. 101 is taken: see interpose/early.c. */
 __attribute__((constructor(102))) static void start(void) {
-    /* Before there are other threads: one that frees NULL reads the page map's limit without asking
-     * whether a first call of malloc is setting it. */
+    /* Before there are other threads: one that frees NULL reads the table of marks without asking
+     * whether a first call of malloc is filling it. */
     hak_init();
     hak_report_start();
 }

@@ -4,13 +4,16 @@
 
 #include "wl_driver.h"
 
+#define WL_LOOP_OF(loop, mode)                                                                     \
+    static void loop##_##mode(void *self, uint64_t count) {                                        \
+        loop(self, count, mode, false);                                                            \
+    }                                                                                              \
+    static void loop##_timed_##mode(void *self, uint64_t count) {                                  \
+        loop(self, count, mode, true);                                                             \
+    }
+
 #define WL_LOOPS_OF(type, steady, mode)                                                            \
-    static void steady##_##mode(void *self, uint64_t count) {                                      \
-        steady(self, count, mode, false);                                                          \
-    }                                                                                              \
-    static void steady##_timed_##mode(void *self, uint64_t count) {                                \
-        steady(self, count, mode, true);                                                           \
-    }                                                                                              \
+    WL_LOOP_OF(steady, mode)                                                                       \
     static void fill_##mode(type *self) {                                                          \
         fill(self, mode);                                                                          \
     }                                                                                              \
@@ -36,5 +39,21 @@
         void (*drain)(type *);                                                                     \
     } loops[WL_MODES] = {WL_LOOPS_ROW(steady, 0), WL_LOOPS_ROW(steady, 1),                         \
                          WL_LOOPS_ROW(steady, 2), WL_LOOPS_ROW(steady, 3)}
+
+#define WL_TWO_LOOPS_OF(one, other, mode) WL_LOOP_OF(one, mode) WL_LOOP_OF(other, mode)
+
+#define WL_TWO_LOOPS_ROW(one, other, mode)                                                         \
+    { one##_##mode, one##_timed_##mode, other##_##mode, other##_timed_##mode }
+
+/* The same of a driver with two such functions and no more, each with and without timing. */
+#define WL_TWO_LOOPS(one, other)                                                                   \
+    WL_TWO_LOOPS_OF(one, other, 0)                                                                 \
+    WL_TWO_LOOPS_OF(one, other, 1)                                                                 \
+    WL_TWO_LOOPS_OF(one, other, 2)                                                                 \
+    WL_TWO_LOOPS_OF(one, other, 3)                                                                 \
+    static const struct {                                                                          \
+        wl_loop *one, *one##_timed, *other, *other##_timed;                                        \
+    } loops[WL_MODES] = {WL_TWO_LOOPS_ROW(one, other, 0), WL_TWO_LOOPS_ROW(one, other, 1),         \
+                         WL_TWO_LOOPS_ROW(one, other, 2), WL_TWO_LOOPS_ROW(one, other, 3)}
 
 #endif

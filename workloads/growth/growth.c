@@ -13,6 +13,7 @@
 
 #include "wl_driver.h"
 #include "wl_fail.h"
+#include "wl_loops.h"
 #include "wl_memory.h"
 #include "wl_sizes.h"
 #include "wl_touch.h"
@@ -144,34 +145,15 @@ WL_INLINE void grow(growth_thread *self, uint64_t count, const int mode, const b
     }
 }
 
-#define LOOPS(mode)                                                                                \
-    static void grow_##mode(void *self, uint64_t count) {                                          \
-        grow(self, count, mode, false);                                                            \
-    }                                                                                              \
-    static void grow_timed_##mode(void *self, uint64_t count) {                                    \
-        grow(self, count, mode, true);                                                             \
-    }                                                                                              \
-    static void begin_##mode(growth_thread *self) {                                                \
-        begin(self, mode, false);                                                                  \
-    }                                                                                              \
-    static void end_##mode(growth_thread *self) {                                                  \
-        end(self, mode, false);                                                                    \
-    }
-LOOPS(0)
-LOOPS(1)
-LOOPS(2)
-LOOPS(3)
+WL_INLINE void fill(growth_thread *self, const int mode) {
+    begin(self, mode, false);
+}
 
-static const struct {
-    wl_loop *grow, *grow_timed;
-    void (*begin)(growth_thread *);
-    void (*end)(growth_thread *);
-} loops[WL_MODES] = {
-    {grow_0, grow_timed_0, begin_0, end_0},
-    {grow_1, grow_timed_1, begin_1, end_1},
-    {grow_2, grow_timed_2, begin_2, end_2},
-    {grow_3, grow_timed_3, begin_3, end_3},
-};
+WL_INLINE void drain(growth_thread *self, const int mode) {
+    end(self, mode, false);
+}
+
+WL_LOOPS(growth_thread, grow);
 
 /* ---- threads, set-up and result
  * ------------------------------------------------------------------- */
@@ -181,7 +163,7 @@ static void *serve(void *data) {
     growth *test = self->test;
     uint64_t left = test->options.operations > 0 ? test->options.operations : UINT64_MAX;
     wl_run_pass(&test->run); /* START */
-    loops[test->mode].begin(self);
+    loops[test->mode].fill(self);
     loops[test->mode].grow(self, test->steps);
     wl_run_pass(&test->run); /* FILLED */
     wl_count_add(&self->count, test->steps);
@@ -194,7 +176,7 @@ static void *serve(void *data) {
         left -= burst;
     }
     wl_run_pass(&test->run); /* STEADY */
-    loops[test->mode].end(self);
+    loops[test->mode].drain(self);
     wl_run_pass(&test->run); /* DRAINED */
     return NULL;
 }

@@ -14,6 +14,7 @@
 #include "batch_ring.h"
 #include "wl_driver.h"
 #include "wl_fail.h"
+#include "wl_loops.h"
 #include "wl_memory.h"
 #include "wl_sizes.h"
 
@@ -87,32 +88,7 @@ WL_INLINE void release(xmalloc_thread *self, uint64_t count, const int mode, con
     self->position = i;
 }
 
-#define LOOPS(mode)                                                                                \
-    static void allocate_##mode(void *self, uint64_t count) {                                      \
-        allocate(self, count, mode, false);                                                        \
-    }                                                                                              \
-    static void allocate_timed_##mode(void *self, uint64_t count) {                                \
-        allocate(self, count, mode, true);                                                         \
-    }                                                                                              \
-    static void release_##mode(void *self, uint64_t count) {                                       \
-        release(self, count, mode, false);                                                         \
-    }                                                                                              \
-    static void release_timed_##mode(void *self, uint64_t count) {                                 \
-        release(self, count, mode, true);                                                          \
-    }
-LOOPS(0)
-LOOPS(1)
-LOOPS(2)
-LOOPS(3)
-
-static const struct {
-    wl_loop *allocate, *allocate_timed, *release, *release_timed;
-} loops[WL_MODES] = {
-    {allocate_0, allocate_timed_0, release_0, release_timed_0},
-    {allocate_1, allocate_timed_1, release_1, release_timed_1},
-    {allocate_2, allocate_timed_2, release_2, release_timed_2},
-    {allocate_3, allocate_timed_3, release_3, release_timed_3},
-};
+WL_TWO_LOOPS(allocate, release);
 
 /* ---- the threads --------------------------------------------------------------------------------
  */
