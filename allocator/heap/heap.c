@@ -1,13 +1,9 @@
 /* A heap's birth and end, and the allocator's set-up. */
 #include "heap/heap.h"
 #include "base/counters.h"
-#include "base/diag.h"
-#include "base/events.h"
 #include "base/guard.h"
 #include "base/lock.h"
-#include "base/mark.h"
 #include "base/options.h"
-#include "base/size_class.h"
 #include "large/large.h"
 #include "os/os.h"
 #include "page_map/page_map.h"
@@ -15,8 +11,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdlib.h>
-#include <string.h>
 
 /* ---- the thread-local block ---------------------------------------------------------------- */
 
