@@ -71,9 +71,13 @@ HAK_INLINE uintptr_t hak_mark_value(const void *block, const struct hak_marks *m
     return (uintptr_t)marks + (uintptr_t)block;
 }
 
-/* Marks a block as free, and takes the mark away. */
+/* Marks a block as free (for many, with hak_marks_now() looked up once), and takes the mark away.
+ */
+HAK_INLINE void hak_mark_by(void *block, const struct hak_marks *marks) {
+    *hak_mark_place(block) = hak_mark_value(block, marks);
+}
 HAK_INLINE void hak_mark(void *block) {
-    *hak_mark_place(block) = hak_mark_value(block, hak_marks_now());
+    hak_mark_by(block, hak_marks_now());
 }
 HAK_INLINE void hak_unmark(void *block) {
     *hak_mark_place(block) = 0;

@@ -44,7 +44,7 @@ static bool thread_end_is_known; /* there is a key; set before the first heap */
 static struct hak_heap *new_heap(void) {
     size_t slots = 0;
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++)
-        slots += 1 + hak_magazine_slots(c);
+        slots += 1 + HAK_SLOTS_BESIDE + 1 + hak_magazine_slots(c);
     size_t bytes = sizeof(struct hak_heap) + slots * sizeof(void *);
     size_t hidden = hak_instrumented ? sizeof(struct hak_thread) : 0;
     struct hak_heap *heap = hak_os_meta(bytes + hidden, HAK_CACHE_LINE);
@@ -54,10 +54,13 @@ static struct hak_heap *new_heap(void) {
         heap->magazines = (struct hak_thread *)((char *)heap + bytes);
     hak_counters_register(&heap->counters);
     hak_count(HAK_COUNT_HEAPS, 1);
-    void **next = heap->slots;
+    void **beside = heap->slots; /* zero, as all memory of the system is */
+    void **own = beside + HAK_CLASS_MAX * (1 + HAK_SLOTS_BESIDE);
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
-        heap->classes[c].bottom = next; /* zero, as all memory of the system is */
-        next += 1 + hak_magazine_slots(c);
+        heap->classes[c].bottom = heap->classes[c].beside = beside;
+        heap->classes[c].own = own;
+        beside += 1 + HAK_SLOTS_BESIDE;
+        own += 1 + hak_magazine_slots(c);
     }
     /* relaxed: nobody knows the heap before it owns a slab, and hak_heap_enter releases it first */
     atomic_store_explicit(&heap->pending, HAK_PENDING_CLOSED, memory_order_relaxed);
@@ -66,7 +69,7 @@ static struct hak_heap *new_heap(void) {
 
 struct hak_heap *hak_heap_enter(void) {
     hak_init();
-    struct hak_heap *heap = hak_heaps_take();
+    struct hak_heap *heap = hak_heaps_take(HAK_HEAPS_FREE);
     if (!heap)
         heap = new_heap();
     if (!heap) {
@@ -109,17 +112,16 @@ void hak_heap_exit(void) {
     if (heap->spare)
         hak_magazine_free(heap->spare);
     heap->spare = NULL;
-    hak_heap_process_pending(heap, true);
-    hak_heap_abandon_slabs(heap);
-    heap->hint = NULL;
+    bool left_all = hak_heap_abandon_slabs(heap);
     heap->ending = false;
+    heap->hint = NULL;
     forget_magazines();
     hak_self = 0;
     hak_counters = NULL;
     if (hak_option(HAK_OPT_CRASH_LOG))
         hak_trace_leave(&heap->trace);
     atomic_fetch_sub_explicit(&heaps_in_use, 1, memory_order_relaxed); /* relaxed: a hint */
-    hak_heaps_put(heap);
+    hak_heaps_put(heap, left_all ? HAK_HEAPS_FREE : HAK_HEAPS_LEAVING);
 }
 
 static void at_thread_end(void *heap) {

@@ -36,13 +36,16 @@ extern HAK_HIDDEN bool hak_instrumented;
 
 /* A class's part of a heap. */
 struct hak_heap_class {
-    void **bottom;           /* the slot with the NULL */
+    void **bottom;           /* the slot with the NULL: one of the next two */
+    void **beside;           /* of HAK_SLOTS_BESIDE slots, near those of other classes */
+    void **own;              /* of `most` slots */
     uint16_t capacity;       /* slots in use now; end - bottom */
     uint16_t most;           /* slots that there are */
+    uint16_t batch;          /* blocks that a full magazine gives away at once */
     uint16_t first;          /* slots in use at first, */
-    uint16_t first_refill;   /* and blocks to take from a slab the first time */
+    uint16_t first_refill;   /* and blocks to take from a slab the first time, */
+    uint16_t refill_most;    /* and at most */
     uint16_t misses;         /* refills and overflows since the last look at idle magazines */
-    uint16_t refill;         /* blocks to take from a slab next time */
     TinySlabMeta *partial;   /* own slabs that have blocks to give out; the first is in use */
     TinySlabMeta *exhausted; /* own slabs that had none when last looked at */
     TinySlabMeta *tidied;    /* the first of them when blocks were last taken; only compared */
@@ -62,6 +65,8 @@ struct hak_heap_class {
     TinySlabMeta *bench; /* the last that a live thread gave up, or NULL */
 };
 
+#define HAK_SLOTS_BESIDE 32u
+
 #define HAK_STICKY 32u /* entries of a heap's ring */
 
 #define HAK_WATCHED 16u /* neighbouring classes of which one keeps watch: see magazines.c */
@@ -75,7 +80,8 @@ struct hak_heap {
     struct hak_magazine *spare;   /* an empty one, or NULL */
     TinySlabMeta *kept;           /* an own slab that became empty, or NULL */
     uint32_t ticks;               /* slow paths taken */
-    uint32_t falls;               /* times that a magazine was full since one was last empty */
+    uint32_t falls;               /* times that a magazine was full since one was last empty, */
+    size_t fallen;                /* and bytes of blocks in these */
     bool ending;                  /* its thread is giving everything back */
     bool unfinished;              /* giving back what is due goes on in the next slow path */
     bool untrimmed;               /* the depot's part of it isn't done */
@@ -137,10 +143,12 @@ HAK_INLINE struct hak_heap *hak_heap_self(void) {
     return (struct hak_heap *)hak_self;
 }
 
-/* Heaps that no thread uses (unused.c): takes one, NULL if there is none; puts one. Any thread; no
- * lock. */
-struct hak_heap *hak_heaps_take(void);
-void hak_heaps_put(struct hak_heap *heap);
+/* Heaps that no thread uses (unused.c): those that the next threads may have, and those whose
+ * thread ended with so many slabs that others give up the rest. */
+enum hak_heap_stack { HAK_HEAPS_FREE, HAK_HEAPS_LEAVING, HAK_HEAP_STACKS };
+/* Takes one, NULL if there is none; puts one. Any thread; no lock. */
+struct hak_heap *hak_heaps_take(enum hak_heap_stack stack);
+void hak_heaps_put(struct hak_heap *heap, enum hak_heap_stack stack);
 
 /* Makes a heap the calling thread's: one that an ended thread left, or a new one. NULL, ENOMEM. */
 struct hak_heap *hak_heap_enter(void);
@@ -149,7 +157,7 @@ struct hak_heap *hak_heap_enter(void);
  * borrowed for one call. */
 extern HAK_HIDDEN _Thread_local bool hak_thread_ended __attribute__((tls_model("initial-exec")));
 
-/* Magazines (magazines.c). Slots that a class needs. */
+/* Magazines (magazines.c). Slots of its own that a class needs. */
 unsigned hak_magazine_slots(unsigned class_index);
 /* Lets a thread begin with empty ones, as small as they are at first. */
 void hak_magazines_open(struct hak_heap *heap);
@@ -173,8 +181,14 @@ void hak_heap_give_block(struct hak_heap *heap, void *block);
 void hak_heap_process_pending(struct hak_heap *heap, bool closing);
 /* Gives the empty slab that the heap keeps back to the pool, if it has one. */
 void hak_heap_retire_kept(struct hak_heap *heap);
-/* Gives back or offers every slab of the heap, whose thread ends. */
-void hak_heap_abandon_slabs(struct hak_heap *heap);
+/* Gives back or offers the slabs of a heap whose thread ends, a bounded number of them. False: some
+ * are left; the heap then is one of HAK_HEAPS_LEAVING, and owns them, until hak_heap_help_leaving
+ * has given up the last. Others may push onto them and tell the heap as if its thread were there.
+ */
+bool hak_heap_abandon_slabs(struct hak_heap *heap);
+/* Gives up some more slabs of a heap whose thread ended, if there is one. By any thread, from slow
+ * paths. True: there was. */
+bool hak_heap_help_leaving(void);
 
 /* A thread that drains a class and has few blocks of it left gives up its slabs, if there are other
  * threads: when the last of these blocks come home, from wherever they are then, nobody need wait

@@ -12,16 +12,28 @@ void hak_heap_retire_kept(struct hak_heap *heap) {
     hak_slab_retire(slab);
 }
 
-/* Leaves a class's slabs. */
-static void abandon_class(struct hak_heap *heap, struct hak_heap_class *class) {
+/* Slabs that a thread gives up itself when it ends, and that another one gives up for it at a time.
+ * In a guard build few, so that heaps change hands as often as they can. */
+#ifdef HAKMEM_GUARD
+#define LEFT_BY_ITSELF 8u
+#define LEFT_BY_OTHERS 2u
+#else
+#define LEFT_BY_ITSELF 1024u
+#define LEFT_BY_OTHERS 256u
+#endif
+
+/* Leaves slabs of a class, `most` of them; returns how many. */
+static unsigned abandon_class(struct hak_heap *heap, struct hak_heap_class *class, unsigned most) {
     bool adopt = hak_option(HAK_OPT_ADOPT);
     TinySlabMeta *in_use = class->partial;
     TinySlabMeta *slab;
+    unsigned count = 0;
     /* The exhausted ones first: leaving one may bring it back as an empty one. */
-    while ((slab = class->exhausted ? class->exhausted : class->partial)) {
+    while (count < most && (slab = class->exhausted ? class->exhausted : class->partial)) {
         bool has_blocks = !slab->exhausted;
         heap->kept = NULL;
         hak_heap_unlink(heap, slab);
+        count++;
         slab_claim_then_drain(slab, false);
         if (hak_heap_slab_is_free(slab)) {
             hak_slab_retire(slab);
@@ -35,21 +47,58 @@ static void abandon_class(struct hak_heap *heap, struct hak_heap_class *class) {
         hak_count(HAK_COUNT_ABANDONED, 1);
         hak_heap_leave_slab(heap, slab, true);
     }
+    return count;
 }
 
-void hak_heap_abandon_slabs(struct hak_heap *heap) {
-    /* Leaving a slab may bring another back, of any class: its second look may find it in the next
-     * life. So until nothing is left. */
-    bool found;
-    do {
-        found = false;
-        for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
-            struct hak_heap_class *class = &heap->classes[c];
-            found |= class->exhausted || class->partial;
-            abandon_class(heap, class);
-        }
-    } while (found);
+/* Leaves `most` slabs; true: none is left. Leaving a slab may bring another back, of any class: its
+ * second look may find it in the next life. So until nothing is left. */
+static bool abandon(struct hak_heap *heap, unsigned most) {
+    unsigned before;
     heap->kept = NULL;
+    do {
+        before = most;
+        for (unsigned c = 1; c <= HAK_CLASS_MAX && most; c++)
+            most -= abandon_class(heap, &heap->classes[c], most);
+    } while (most && most != before);
+    return most > 0;
+}
+
+static bool owns_more_than(const struct hak_heap *heap, unsigned most) {
+    unsigned slabs = 0;
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++)
+        slabs += heap->classes[c].partials + heap->classes[c].exhausteds;
+    return slabs > most;
+}
+
+/* Gives up `most` slabs; true: all. The notices of the last ones are taken first, and no more are
+ * accepted, so that none waits here while a slab's next owner is told nothing. Those of many slabs
+ * are taken some in each part. */
+static bool leave_part(struct hak_heap *heap, unsigned most, bool others) {
+    if (others)
+        hak_heap_process_pending(heap, false);
+    bool last = !owns_more_than(heap, most) && !(others && heap->told);
+    hak_heap_process_pending(heap, last);
+    return abandon(heap, most) && last;
+}
+
+bool hak_heap_abandon_slabs(struct hak_heap *heap) {
+    return leave_part(heap, LEFT_BY_ITSELF, false);
+}
+
+bool hak_heap_help_leaving(void) {
+    struct hak_heap *heap = hak_heaps_take(HAK_HEAPS_LEAVING);
+    if (!heap)
+        return false;
+    uintptr_t self = hak_self;
+    hak_self = (uintptr_t)heap;
+    if (!hak_instrumented)
+        heap->magazines = &hak_thread; /* its thread's are gone; a signal handler may look */
+    heap->ending = true;
+    bool left_all = leave_part(heap, LEFT_BY_OTHERS, true);
+    heap->ending = false;
+    hak_self = self;
+    hak_heaps_put(heap, left_all ? HAK_HEAPS_FREE : HAK_HEAPS_LEAVING);
+    return true;
 }
 
 /* A slab of a list that may be left: not one whose notice is out, which would wait here while the

@@ -11,6 +11,10 @@
 /* The first refill of a class takes no more than this, in bytes: a program that has few blocks of a
  * large class shouldn't pay for pages behind others. */
 #define FIRST_REFILL_BYTES 4096u
+/* No later one takes more than this from the slabs: of large blocks few are needed at once, and
+ * they stay. */
+#define REFILL_BYTES 16384u
+#define REFILL_SHARE 4 /* of the blocks that are out */
 #define FIRST_SLOTS_BYTES                                                                          \
     16384u                /* of blocks in a magazine, before the class is seen to need more */
 #define ALONE_SHARE 8u    /* of the depot, for large classes of a thread that is alone */
@@ -28,6 +32,8 @@
 /* So many magazines were full, of any class, since the thread last found one empty: it does nothing
  * but free. */
 #define FALLS_OF_A_LONG_DRAIN 16u
+/* And with so many bytes in them it is worth a watch, which makes frees slow. */
+#define BYTES_OF_A_WATCH ((size_t)1 << 20)
 
 /* So many looks in a row at which the thread had freed a magazine's worth and none of its own
  * blocks had come home: it drains others'. */
@@ -55,6 +61,11 @@ static uint16_t most_of(unsigned class_index) {
     return (uint16_t)(most < slots ? most : slots);
 }
 
+static uint16_t batch_of(unsigned class_index, unsigned most) {
+    unsigned batch = hak_magazine_batch(class_index);
+    return (uint16_t)(batch < most / 2 ? batch : most / 2);
+}
+
 static uint16_t first_slots(unsigned class_index, unsigned most) {
     unsigned slots = (unsigned)hak_option(HAK_OPT_MAGAZINE_MIN);
     unsigned fitting = FIRST_SLOTS_BYTES / hak_class_size[class_index];
@@ -63,10 +74,11 @@ static uint16_t first_slots(unsigned class_index, unsigned most) {
     return (uint16_t)(slots < most ? slots : most);
 }
 
-static uint16_t first_refill(unsigned class_index, unsigned capacity) {
-    unsigned blocks = FIRST_REFILL_BYTES / hak_class_size[class_index];
-    if (blocks > capacity / 2)
-        blocks = capacity / 2;
+/* `bytes` of blocks, but no more than `most` of them. */
+static uint16_t refill_of(unsigned class_index, unsigned bytes, unsigned most) {
+    unsigned blocks = bytes / hak_class_size[class_index];
+    if (blocks > most)
+        blocks = most;
     return (uint16_t)(blocks ? blocks : 1);
 }
 
@@ -74,30 +86,48 @@ static uint16_t first_refill(unsigned class_index, unsigned capacity) {
  * thread may live for ten. */
 static void compute_bounds(struct hak_heap *heap) {
     long from[2] = {hak_option(HAK_OPT_MAGAZINE_MAX) + 1, hak_option(HAK_OPT_MAGAZINE_MIN) + 1};
-    if (heap->bounds_from[0] == from[0] && heap->bounds_from[1] == from[1])
+    if (!memcmp(from, heap->bounds_from, sizeof from))
         return;
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
         struct hak_heap_class *class = &heap->classes[c];
         class->most = most_of(c);
+        class->batch = batch_of(c, class->most);
         class->first = first_slots(c, class->most);
-        class->first_refill = first_refill(c, class->first);
+        class->first_refill = refill_of(c, FIRST_REFILL_BYTES, class->first / 2u);
+        class->refill_most = refill_of(c, REFILL_BYTES, class->batch);
     }
     memcpy(heap->bounds_from, from, sizeof from);
+}
+
+/* The first slot of a class's magazine that may have so many blocks. A magazine begins in a few
+ * slots beside those of other classes, so that a thread that has little of each needs few pages;
+ * when it grows it moves to slots of its own. */
+static void **room_for(struct hak_heap *heap, unsigned class_index, unsigned blocks) {
+    struct hak_heap_class *class = &heap->classes[class_index];
+    if (blocks > HAK_SLOTS_BESIDE && class->bottom != class->own) {
+        unsigned count = (unsigned)(heap->magazines->top[class_index] - class->bottom);
+        memcpy(class->own + 1, class->bottom + 1, count * sizeof *class->own);
+        class->bottom = class->own;
+        heap->magazines->top[class_index] = class->bottom + count;
+        heap->magazines->end[class_index] = class->bottom + class->capacity;
+    }
+    return class->bottom + 1;
 }
 
 static void set_capacity(struct hak_heap *heap, unsigned class_index, unsigned capacity) {
     struct hak_heap_class *class = &heap->classes[class_index];
     class->capacity = (uint16_t)(capacity < class->most ? capacity : class->most);
+    room_for(heap, class_index, class->capacity);
     heap->magazines->end[class_index] = class->bottom + class->capacity;
 }
 
 /* As small as at first, and empty; without room for strangers, if the blocks are small. */
 static void begin(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
-    class->refill = class->first_refill;
     class->misses = class->falls = 0;
     class->draining = false;
     class->strangers = 0;
+    class->bottom = class->beside;
     heap->magazines->top[class_index] = class->bottom;
     bool shares_lines = hak_class_size[class_index] < HAK_CACHE_LINE;
     class->one_by_one = shares_lines ? STRANGERS + 1 : 0;
@@ -206,19 +236,18 @@ void hak_magazines_shrink_idle(struct hak_heap *heap) {
         if (count > capacity)
             shed(heap, c, count - capacity);
         set_capacity(heap, c, capacity);
-        if (class->refill > capacity)
-            class->refill = (uint16_t)capacity;
     }
 }
 
 /* ---- malloc -------------------------------------------------------------------------------- */
 
 /* What a full magazine of the depot has, if there is one; 0: the slabs must serve. */
-static unsigned refill_from_depot(struct hak_heap *heap, unsigned class_index, void **blocks) {
+static unsigned refill_from_depot(struct hak_heap *heap, unsigned class_index) {
     struct hak_magazine *magazine = hak_depot_take(class_index);
     if (!magazine)
         return 0;
     unsigned count = magazine->count;
+    void **blocks = room_for(heap, class_index, count);
     memcpy(blocks, magazine->slots, count * sizeof *blocks);
     hak_event(HAK_EVENT_DEPOT_TAKE, class_index, blocks[0]);
     if (heap->spare)
@@ -228,17 +257,24 @@ static unsigned refill_from_depot(struct hak_heap *heap, unsigned class_index, v
     return count;
 }
 
-static unsigned refill_from_slabs(struct hak_heap *heap, unsigned class_index, void **blocks) {
+/* Blocks to take from the slabs: a share of what the class has out, so that a thread that needs few
+ * holds few back. */
+static unsigned refill_now(const struct hak_heap_class *class) {
+    int32_t share = class->out / REFILL_SHARE;
+    if (share <= class->first_refill)
+        return class->first_refill;
+    return share < class->refill_most ? (unsigned)share : class->refill_most;
+}
+
+static unsigned refill_from_slabs(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
-    unsigned wanted = hak_thread_ended || heap->asleep ? 1 : class->refill;
+    unsigned wanted = hak_thread_ended || heap->asleep ? 1 : refill_now(class);
+    void **blocks = room_for(heap, class_index, wanted);
     unsigned count = hak_heap_take_blocks(heap, class_index, blocks, wanted);
     if (HAK_UNLIKELY(!count)) {
         hak_heap_make_room(false);
         count = hak_heap_take_blocks(heap, class_index, blocks, wanted);
     }
-    if (class->refill < class->most / 2u)
-        class->refill = (uint16_t)(class->refill * 2u < class->most / 2u ? class->refill * 2u
-                                                                         : class->most / 2u);
     hak_event(HAK_EVENT_REFILL, class_index, count ? blocks[count - 1] : NULL);
     return count;
 }
@@ -273,15 +309,15 @@ void *hak_heap_refill(unsigned class_index) {
     }
     class->misses++;
     heap->falls = 0;
+    heap->fallen = 0;
     class->strangers = 0;
     end_drain(heap, class_index);
-    void **blocks = class->bottom + 1;
-    unsigned count = heap->asleep ? 0 : refill_from_depot(heap, class_index, blocks);
+    unsigned count = heap->asleep ? 0 : refill_from_depot(heap, class_index);
     if (!count)
-        count = refill_from_slabs(heap, class_index, blocks);
+        count = refill_from_slabs(heap, class_index);
     if (class->capacity < count && !heap->asleep)
         set_capacity(heap, class_index, count);
-    void *block = count ? blocks[count - 1] : NULL;
+    void *block = class->bottom[count]; /* NULL if there are none */
     heap->magazines->top[class_index] = class->bottom + (count ? count - 1 : 0);
     if (HAK_UNLIKELY(hak_thread_ended))
         hak_heap_exit();
@@ -295,7 +331,7 @@ static bool is_drained(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
     if (class->falls < FALLS_OF_A_DRAIN && heap->falls < FALLS_OF_A_LONG_DRAIN)
         return false;
-    if (!class->draining && class->out < class->most / 2)
+    if (!class->draining && class->out < class->batch)
         return false; /* the blocks are others' */
     if (class->strangers >= LOOKS_AT_STRANGERS)
         return false; /* so they were */
@@ -321,21 +357,42 @@ static bool is_drained(struct hak_heap *heap, unsigned class_index) {
     return class->draining;
 }
 
-/* Of sixteen neighbouring classes that are drained one keeps watch: it has no magazine, so that the
+/* Of sixteen neighbouring classes, one of which is drained, the one that has blocks out and is in
+ * least demand. */
+static unsigned calmest_near(const struct hak_heap *heap, unsigned class_index) {
+    unsigned calmest = class_index, c = class_index / HAK_WATCHED * HAK_WATCHED;
+    unsigned end = c + HAK_WATCHED <= HAK_CLASS_MAX ? c + HAK_WATCHED : HAK_CLASS_MAX + 1;
+    for (c += !c; c < end; c++)
+        if (heap->classes[c].out > 0 && heap->classes[c].misses < heap->classes[calmest].misses)
+            calmest = c;
+    return calmest;
+}
+
+/* Every block in a class's magazine goes home. */
+static void shed_all_home(struct hak_heap *heap, unsigned class_index) {
+    const struct hak_heap_class *class = &heap->classes[class_index];
+    unsigned count = (unsigned)(heap->magazines->top[class_index] - class->bottom);
+    if (count)
+        shed_home(heap, class_index, count);
+}
+
+/* In a long drain one of sixteen neighbouring classes keeps watch: it has no magazine, so that the
  * first malloc of it takes the slow path, and looks at the clock. Otherwise a program whose work
- * ends with blocks in all its magazines might go on for long without. The watch goes round, since
- * who keeps it frees slowly. True: it is this class's turn. */
-static bool keeps_watch(struct hak_heap *heap, unsigned class_index) {
+ * ends with blocks in all its magazines might go on for long without. Who keeps it frees slowly:
+ * so it is the one with the least to do, and for WATCH_BLOCKS only. */
+static void keep_watch(struct hak_heap *heap, unsigned class_index) {
     uint8_t *watch = &heap->watch[class_index / HAK_WATCHED];
-    if (*watch == class_index) {
+    if (heap->fallen < BYTES_OF_A_WATCH || (*watch && heap->classes[*watch].one_by_one))
+        return;
+    if (*watch == class_index) { /* it had its turn just now */
         *watch = 0;
-        return false;
+        return;
     }
-    const struct hak_heap_class *other = &heap->classes[*watch];
-    if (heap->falls < FALLS_OF_A_LONG_DRAIN || (*watch && other->one_by_one))
-        return false;
-    *watch = (uint8_t)class_index;
-    return true;
+    unsigned calmest = calmest_near(heap, class_index);
+    *watch = (uint8_t)calmest;
+    shed_all_home(heap, calmest);
+    heap->classes[calmest].one_by_one = WATCH_BLOCKS;
+    set_capacity(heap, calmest, 0);
 }
 
 /* The class is being drained, and its magazine full. Everything in it goes home, and it may have
@@ -343,16 +400,13 @@ static bool keeps_watch(struct hak_heap *heap, unsigned class_index) {
  * few more calls. With nothing out that is this heap's, blocks go home one by one. */
 static void drain(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
-    unsigned count = (unsigned)(heap->magazines->top[class_index] - class->bottom);
-    if (count)
-        shed_home(heap, class_index, count);
-    if (class->out > 0 && class->out <= class->most)
+    shed_all_home(heap, class_index);
+    if (class->out > 0 && class->out <= 2 * class->batch)
         hak_heap_leave_drained(heap, class_index);
     unsigned share = class->out > 0 ? (unsigned)class->out / DRAIN_SHARE : 0;
-    if (keeps_watch(heap, class_index))
-        share = 0;
     class->one_by_one = share ? 0 : WATCH_BLOCKS;
     set_capacity(heap, class_index, share);
+    keep_watch(heap, class_index);
 }
 
 /* Makes room for a block in a full magazine; false: there is none, and the block should go home. */
@@ -363,6 +417,7 @@ static bool make_room(struct hak_heap *heap, unsigned class_index) {
     if (class->one_by_one && --class->one_by_one)
         return false;
     heap->falls++;
+    heap->fallen += (size_t) class->capacity * hak_class_size[class_index];
     if (is_drained(heap, class_index))
         drain(heap, class_index);
     else if (heap->magazines->top[class_index] != heap->magazines->end[class_index])
@@ -370,7 +425,7 @@ static bool make_room(struct hak_heap *heap, unsigned class_index) {
     else if (class->capacity < class->most)
         set_capacity(heap, class_index, class->capacity ? 2u * class->capacity : 1);
     else
-        shed(heap, class_index, class->most / 2);
+        shed(heap, class_index, class->batch);
     return class->capacity > 0;
 }
 

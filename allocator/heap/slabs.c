@@ -208,18 +208,18 @@ static bool is_foreign(const TinySlabMeta *slab) {
  * one up, unless it is in use. Half free ones go to the class's mailbox, and onto this heap's
  * bench; of those whose blocks come home from others less will do, and they are only offered. Not
  * one whose notice is out: that would wait here while the next owner is told nothing. */
-static void return_surplus(struct hak_heap *heap, TinySlabMeta *slab) {
+HAK_NOINLINE static void return_surplus(struct hak_heap *heap, TinySlabMeta *slab) {
     unsigned class_index = hak_slab_class(slab);
     struct hak_heap_class *class = &heap->classes[class_index];
     if (slab == class->partial)
         slab = slab->next;
     uint32_t out = hak_slab_used(slab) * slab->block_size;
-    if (slab == heap->kept || heap->ending || slab_remote_has_notice(slab))
-        return;
     bool half_free = 2 * out <= slab->limit && hak_mailbox_has_room(class_index);
     bool wanted = is_foreign(slab) && slab->limit - out >= slab->limit / WORTH_ADOPTING &&
                   hak_option(HAK_OPT_ADOPT);
     if (!half_free && !wanted)
+        return;
+    if (slab == heap->kept || heap->ending || slab_remote_has_notice(slab))
         return;
     hak_heap_unlink(heap, slab);
     hak_count(HAK_COUNT_RETURNED, 1);
@@ -234,10 +234,16 @@ static void return_surplus(struct hak_heap *heap, TinySlabMeta *slab) {
     hak_mailbox_post(slab, class_index); /* only now, when it can be claimed */
 }
 
-/* Whether blocks that come home to a class make slabs surplus; changes only where slabs change
+/* Whether blocks that come home to a class may make slabs surplus; changes only where slabs change
  * lists, or other threads come and go. */
 static bool is_crowded(const struct hak_heap *heap, unsigned class_index) {
     return heap->classes[class_index].partials > PARTIALS_KEPT && hak_heaps_in_use() > 1;
+}
+
+/* In a crowded class: whether return_surplus is worth a call. */
+HAK_INLINE bool may_be_surplus(const TinySlabMeta *slab, uint32_t used, bool has_room) {
+    return slab->drained || (has_room && 2 * used * slab->block_size <= slab->limit) ||
+           hak_guarding();
 }
 
 /* An own slab got blocks back, and `used` are still out. It may be somebody else's afterwards. */
@@ -258,8 +264,11 @@ HAK_NOINLINE static void *const *give_own(struct hak_heap *heap, void *const *at
                                           void *const *end) {
     const uintptr_t self = hak_self;
     void *const *first = at;
-    unsigned class_index = 0; /* that of all of them */
-    bool crowded = true;      /* until it was asked */
+    if (at == end)
+        return at;
+    const unsigned class_index = hak_slab_class(hak_slab_meta_of(*at)); /* that of all of them */
+    bool crowded = is_crowded(heap, class_index);
+    bool has_room = crowded && hak_mailbox_has_room(class_index);
     while (at < end) {
         TinySlabMeta *slab = hak_slab_meta_of(*at);
         __asm__("" : "+r"(slab)); /* as one address: gcc adds its parts up anew for each field */
@@ -267,10 +276,12 @@ HAK_NOINLINE static void *const *give_own(struct hak_heap *heap, void *const *at
         if (atomic_load_explicit(&slab->owner, memory_order_relaxed) != self)
             break;
         at = hak_slab_give(slab, at, end);
-        if (HAK_UNLIKELY(crowded | slab->exhausted | !hak_slab_used(slab))) {
-            class_index = hak_slab_class(slab);
-            blocks_came_home(heap, slab, hak_slab_used(slab));
+        uint32_t used = hak_slab_used(slab);
+        if (HAK_UNLIKELY(slab->exhausted | !used) ||
+            (crowded && may_be_surplus(slab, used, has_room))) {
+            blocks_came_home(heap, slab, used);
             crowded = is_crowded(heap, class_index);
+            has_room = crowded && hak_mailbox_has_room(class_index);
         }
     }
     heap->classes[class_index].out -= (int32_t)(at - first);
@@ -412,8 +423,10 @@ static TinySlabMeta *get_slab(struct hak_heap *heap, unsigned class_index) {
         slab = hak_reuse_returned(heap, class_index);
     if (!slab)
         slab = new_slab(heap, class_index, false);
-    if (!slab)
+    if (!slab) {
+        hak_heap_help_leaving();
         slab = hak_reuse_at_mmap_gate(heap, class_index);
+    }
     if (!slab)
         slab = new_slab(heap, class_index, true);
     return slab;

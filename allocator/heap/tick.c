@@ -47,6 +47,8 @@ size_t hak_heap_collect(void) {
     struct hak_heap *heap = hak_heap_self();
     if (heap)
         hak_magazines_empty(heap);
+    while (hak_heap_help_leaving()) {
+    }
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
         struct hak_magazine *magazine;
         while ((magazine = hak_depot_take(c))) {
@@ -145,6 +147,7 @@ void hak_heap_tick_now(void) {
     struct hak_heap *heap = hak_heap_self();
     /* A thread that the depot serves needs nothing of its own slabs, but others may. */
     hak_heap_process_pending(heap, false);
+    hak_heap_help_leaving();
     tick_slow(heap);
 }
 

@@ -213,31 +213,31 @@ bool hak_slab_tidy(TinySlabMeta *slab) {
 unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most) {
     hak_slab_check_owner(slab, __func__);
     validate(slab);
-    unsigned left = most; /* slots[0] to slots[left - 1] are still to be filled */
-    const char *base = slab->base;
+    void **slot = slots + most; /* the last one that was filled */
+    char *base = slab->base;
     uint32_t bump = hak_slab_bump(slab);
-    while (left) {
+    char *block = slab_freelist_load_relaxed(slab);
+    while (block && slot != slots) {
         /* Looked at before it is followed: a block that was written to after it was freed. */
-        const char *head = slab_freelist_load_relaxed(slab);
-        if (!head)
-            break;
-        if (HAK_UNLIKELY((size_t)(head - base) >= bump))
+        if (HAK_UNLIKELY((size_t)(block - base) >= bump))
             hak_fatal("hakmem: the free list of slab %p (blocks of %u bytes) leads to %p: "
                       "a block was written to after it was freed\n",
-                      (const void *)base, (unsigned long)slab->block_size, (const void *)head);
-        void *block = slab_freelist_pop_lockfree(slab);
-        if (!block)
-            break;
-        slots[--left] = block;
+                      (void *)base, (unsigned long)slab->block_size, (void *)block);
+        *--slot = block;
+        block = slab_block_next(block);
     }
-    /* Only now what was never used: its pages may not be there yet. */
-    uint32_t size = slab->block_size, limit = slab->limit;
-    for (; left && bump < limit; bump += size) {
-        slots[--left] = slab->base + bump;
-        hak_mark(slots[left]);
+    slab_freelist_store_relaxed(slab, block);
+    if (slot != slots) {
+        /* Only now what was never used: its pages may not be there yet. */
+        const struct hak_marks *marks = hak_marks_now();
+        uint32_t size = slab->block_size, limit = slab->limit;
+        for (; bump < limit && slot != slots; bump += size) {
+            *--slot = base + bump;
+            hak_mark_by(base + bump, marks);
+        }
+        hak_slab_set_bump(slab, bump);
     }
-    hak_slab_set_bump(slab, bump);
-    unsigned taken = most - left;
+    unsigned taken = most - (unsigned)(slot - slots);
     hak_slab_set_used(slab, hak_slab_used(slab) + taken);
     slab->taken += taken;
     return taken;
@@ -250,11 +250,13 @@ static struct {
     _Alignas(HAK_CACHE_LINE) _Atomic(TinySlabMeta *) letters[LETTERS];
 } mailbox[HAK_CLASS_MAX + 1];
 
+/* Letters of each class, once who posts or takes one has said so: asked for where blocks come home,
+ * which is often; below 0 where a letter is taken before that. */
+static _Atomic int letter_count[HAK_CLASS_MAX + 1];
+
 bool hak_mailbox_has_room(unsigned class_index) {
-    for (unsigned i = 0; i < LETTERS; i++) /* relaxed: a hint */
-        if (!atomic_load_explicit(&mailbox[class_index].letters[i], memory_order_relaxed))
-            return true;
-    return false;
+    /* relaxed: a hint */
+    return atomic_load_explicit(&letter_count[class_index], memory_order_relaxed) < (int)LETTERS;
 }
 
 bool hak_mailbox_post(TinySlabMeta *slab, unsigned class_index) {
@@ -264,8 +266,10 @@ bool hak_mailbox_post(TinySlabMeta *slab, unsigned class_index) {
          * gone and the slab not claimed. relaxed look and failure: another place will do. */
         if (!atomic_load_explicit(&mailbox[class_index].letters[i], memory_order_relaxed) &&
             atomic_compare_exchange_strong_explicit(&mailbox[class_index].letters[i], &none, slab,
-                                                    memory_order_release, memory_order_relaxed))
+                                                    memory_order_release, memory_order_relaxed)) {
+            atomic_fetch_add_explicit(&letter_count[class_index], 1, memory_order_relaxed);
             return true;
+        }
     }
     return false;
 }
@@ -278,8 +282,11 @@ TinySlabMeta *hak_mailbox_take(unsigned class_index) {
             continue;
         TinySlabMeta *slab =
             atomic_exchange_explicit(&mailbox[class_index].letters[i], NULL, memory_order_acquire);
-        if (slab)
+        if (slab) {
+            /* relaxed, as where it is added: a count that is only compared */
+            atomic_fetch_sub_explicit(&letter_count[class_index], 1, memory_order_relaxed);
             return slab;
+        }
     }
     return NULL;
 }
