@@ -267,6 +267,7 @@ bool hak_mailbox_post(TinySlabMeta *slab, unsigned class_index) {
         if (!atomic_load_explicit(&mailbox[class_index].letters[i], memory_order_relaxed) &&
             atomic_compare_exchange_strong_explicit(&mailbox[class_index].letters[i], &none, slab,
                                                     memory_order_release, memory_order_relaxed)) {
+            /* relaxed: a count that is only compared */
             atomic_fetch_add_explicit(&letter_count[class_index], 1, memory_order_relaxed);
             return true;
         }
@@ -283,7 +284,7 @@ TinySlabMeta *hak_mailbox_take(unsigned class_index) {
         TinySlabMeta *slab =
             atomic_exchange_explicit(&mailbox[class_index].letters[i], NULL, memory_order_acquire);
         if (slab) {
-            /* relaxed, as where it is added: a count that is only compared */
+            /* relaxed: as where it is added */
             atomic_fetch_sub_explicit(&letter_count[class_index], 1, memory_order_relaxed);
             return slab;
         }
