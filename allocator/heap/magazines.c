@@ -136,6 +136,9 @@ static void begin(struct hak_heap *heap, unsigned class_index) {
 
 void hak_magazines_open(struct hak_heap *heap) {
     compute_bounds(heap);
+    heap->falls = 0;
+    heap->fallen = 0;
+    memset(heap->watch, 0, sizeof heap->watch);
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++)
         begin(heap, c);
 }
@@ -358,12 +361,13 @@ static bool is_drained(struct hak_heap *heap, unsigned class_index) {
 }
 
 /* Of sixteen neighbouring classes, one of which is drained, the one that has blocks out and is in
- * least demand. */
+ * least demand, but in some: the others may never be asked for again. */
 static unsigned calmest_near(const struct hak_heap *heap, unsigned class_index) {
     unsigned calmest = class_index, c = class_index / HAK_WATCHED * HAK_WATCHED;
     unsigned end = c + HAK_WATCHED <= HAK_CLASS_MAX ? c + HAK_WATCHED : HAK_CLASS_MAX + 1;
     for (c += !c; c < end; c++)
-        if (heap->classes[c].out > 0 && heap->classes[c].misses < heap->classes[calmest].misses)
+        if (heap->classes[c].out > 0 && heap->classes[c].misses &&
+            heap->classes[c].misses < heap->classes[calmest].misses)
             calmest = c;
     return calmest;
 }

@@ -89,6 +89,8 @@ static void give_back(struct hak_heap *heap, uint64_t now, uint64_t delay) {
         return;
     heap->untrimmed = false;
     if (heap->asleep) {
+        if (hak_heap_help_leaving())
+            return;
         hak_heap_process_pending(heap, false);
         hak_heap_retire_kept(heap);
     }

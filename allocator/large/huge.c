@@ -103,6 +103,21 @@ static bool move_as_it_is(char *mapping, size_t size, const struct hak_huge_entr
     return false;
 }
 
+/* Puts fresh pages from `used` on into a reserved range of `size` bytes; false: that part is given
+ * up. Mapped elsewhere and moved, since what is made writable in a reserved range isn't counted
+ * against the commit limit. */
+static bool add_fresh(char *target, size_t used, size_t size) {
+    char *fresh = hak_os_map(size - used, HAK_SLAB_SIZE);
+    if (!fresh) {
+        hak_os_unreserve(target + used, size - used);
+        return false;
+    }
+    if (hak_os_move(fresh, size - used, target + used, size - used))
+        return true;
+    hak_os_unmap(fresh, size - used);
+    return false;
+}
+
 /* Moves a mapping to the beginning of a reserved range of `size` bytes, more than it has, and fills
  * that with fresh pages. On failure as above. */
 static bool move_and_grow(char *mapping, size_t old_size, struct hak_huge_entry *entry,
@@ -113,14 +128,18 @@ static bool move_and_grow(char *mapping, size_t old_size, struct hak_huge_entry 
         hak_huge_entry_set_composite(entry, true); /* it may be, of neighbours */
         return false;
     }
-    size_t rest = size - old_size;
-    if (stays(entry) || !hak_os_commit(target + old_size, rest)) {
+    /* Fresh pages first: they may be refused, and moving back may fail. */
+    if (stays(entry)) {
         hak_os_unreserve(target, size);
+        return false;
+    }
+    if (!add_fresh(target, old_size, size)) {
+        hak_os_unreserve(target, old_size);
         return false;
     }
     if (move_as_it_is(mapping, old_size, entry, target))
         return true;
-    hak_os_unmap(target + old_size, rest);
+    hak_os_unmap(target + old_size, size - old_size);
     return false;
 }
 
@@ -176,10 +195,8 @@ static size_t put_together(struct hak_huge_kept *it, size_t size) {
         it->size += piece.size;
     }
     size_t used = it->size;
-    if (used < size && !hak_os_commit(target + used, size - used)) {
-        hak_os_unreserve(target + used, size - used);
+    if (used < size && !add_fresh(target, used, size))
         return 0;
-    }
     it->size = size;
     return used;
 }
@@ -264,6 +281,7 @@ void *hak_huge_new(size_t size, size_t alignment, bool zero) {
         hak_huge_entry_give(entry);
         return NULL;
     }
+    hak_unpoison(mapping, (size_t)(block - mapping)); /* may have been in the middle of another */
     describe(header_at(block), block, mapping, mapping_size, entry);
     hak_event(HAK_EVENT_HUGE_NEW, units(mapping_size), block);
     hak_unpoison(block, size);

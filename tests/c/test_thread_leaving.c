@@ -82,6 +82,40 @@ static void what_waits_is_used_before_new_memory(void **state) {
         box_free(&left[1][i]);
 }
 
+static _Atomic bool all_there, all_freed;
+
+enum { MANY = 6 * BLOCKS / SCALE };
+static struct box many[MANY];
+
+static void *allocate_and_sleep(void *argument) {
+    (void)argument;
+    for (unsigned i = 0; i < MANY; i++)
+        box_fill(&many[i], SIZE);
+    atomic_store_explicit(&all_there, true, memory_order_release);
+    while (!atomic_load_explicit(&all_freed, memory_order_acquire))
+        usleep(1000);
+    return NULL;
+}
+
+/* All slabs have a notice that waits for their owner, who then ends. */
+static void slabs_freed_by_others_go_back_after_a_sleep(void **state) {
+    (void)state;
+    work();
+    size_t resident = resident_bytes();
+    pthread_t owner;
+    thread_start(&owner, allocate_and_sleep, NULL);
+    while (!atomic_load_explicit(&all_there, memory_order_acquire))
+        usleep(1000);
+    for (unsigned i = 0; i < MANY; i++)
+        box_free(&many[i]);
+    atomic_store_explicit(&all_freed, true, memory_order_release);
+    pthread_join(owner, NULL);
+    sleep(1);
+    for (unsigned k = 0; k < 1000; k++)
+        free(malloc(16 + k % 500));
+    assert_true(resident_bytes() <= resident + (16u << 20));
+}
+
 static _Atomic unsigned leaving;
 
 static void *leave_again(void *argument) {
@@ -126,6 +160,7 @@ static void many_end_at_once_while_others_free(void **state) {
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_rest_is_left_by_those_who_live),
     cmocka_unit_test(blocks_come_home_to_slabs_that_wait),
+    cmocka_unit_test(slabs_freed_by_others_go_back_after_a_sleep),
     cmocka_unit_test(what_waits_is_used_before_new_memory),
     cmocka_unit_test(many_end_at_once_while_others_free),
 };
