@@ -84,10 +84,11 @@ static void cut(struct hak_huge_kept *it, size_t size) {
 /* Mappings of which one is put together. */
 #define PIECES_MOST 8u
 /* Kernels before 6.17 move a range only if it is one mapping to them, which one that was put
- * together is not. Set when that was seen. relaxed, everywhere: it spares what would fail. */
+ * together is not. Set when that was seen. */
 static _Atomic bool pieces_stay;
 
 static bool stays(const struct hak_huge_entry *entry) {
+    /* relaxed, and where it is set: it spares what would fail */
     return hak_huge_entry_is_composite(entry) &&
            atomic_load_explicit(&pieces_stay, memory_order_relaxed);
 }
@@ -98,7 +99,7 @@ static bool move_as_it_is(char *mapping, size_t size, const struct hak_huge_entr
                           char *target) {
     if (hak_os_move(mapping, size, target, size))
         return true;
-    if (hak_huge_entry_is_composite(entry))
+    if (hak_huge_entry_is_composite(entry)) /* relaxed: see stays() */
         atomic_store_explicit(&pieces_stay, true, memory_order_relaxed);
     return false;
 }

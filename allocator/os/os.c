@@ -159,7 +159,6 @@ static bool unmap_leftovers(unsigned most) {
 
 void hak_os_unreserve(void *address, size_t size) {
     int kept = errno;
-    hak_unpoison(address, size); /* somebody else's mapping may come here */
     if (HAK_LIKELY(unmap(address, size))) {
         unmap_leftovers(4);
     } else {
@@ -171,6 +170,7 @@ void hak_os_unreserve(void *address, size_t size) {
 
 void hak_os_unmap(void *address, size_t size) {
     hak_gauge_shrink(HAK_GAUGE_COMMITTED, size);
+    hak_unpoison(address, size); /* somebody else's mapping may come here */
     hak_os_unreserve(address, size);
 }
 
@@ -345,7 +345,7 @@ bool hak_os_move(void *address, size_t old_size, void *target, size_t new_size) 
     bool done = false, is_ours = !sign(target, &signature);
     if (!is_ours) {
         hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
-        hak_unpoison(address, old_size); /* as in hak_os_unreserve */
+        hak_unpoison(address, old_size); /* as in hak_os_unmap */
         before_mremap();
         done = mremap(address, old_size, new_size, MREMAP_MAYMOVE | MREMAP_FIXED, target) !=
                MAP_FAILED;
