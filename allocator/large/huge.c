@@ -68,87 +68,20 @@ static unsigned units(size_t size) {
     return (unsigned)(size >> HAK_SLAB_SHIFT);
 }
 
-/* A mapping that is larger than is asked for by more than this share of it is cut. */
-#define CUT_SHARE 16u
-
 /* Gives a mapping's bytes from `size` on back to the cache. */
 static void cut(struct hak_huge_kept *it, size_t size) {
     struct hak_huge_entry *entry = hak_huge_entry_take();
     if (!entry)
         return; /* the block is larger than it need be */
-    hak_huge_entry_set_composite(entry, hak_huge_entry_is_composite(it->entry));
     hak_huge_cache_put(it->mapping + size, it->size - size, entry);
     it->size = size;
-}
-
-/* Mappings of which one is put together. */
-#define PIECES_MOST 8u
-/* Kernels before 6.17 move a range only if it is one mapping to them, which one that was put
- * together is not. Set when that was seen. */
-static _Atomic bool pieces_stay;
-
-static bool stays(const struct hak_huge_entry *entry) {
-    /* relaxed, and where it is set: it spares what would fail */
-    return hak_huge_entry_is_composite(entry) &&
-           atomic_load_explicit(&pieces_stay, memory_order_relaxed);
-}
-
-/* Moves a mapping to a reserved range, as large as it is. False: it is as it was, and the range
- * given up. */
-static bool move_as_it_is(char *mapping, size_t size, const struct hak_huge_entry *entry,
-                          char *target) {
-    if (hak_os_move(mapping, size, target, size))
-        return true;
-    if (hak_huge_entry_is_composite(entry)) /* relaxed: see stays() */
-        atomic_store_explicit(&pieces_stay, true, memory_order_relaxed);
-    return false;
-}
-
-/* Puts fresh pages from `used` on into a reserved range of `size` bytes; false: that part is given
- * up. Mapped elsewhere and moved, since what is made writable in a reserved range isn't counted
- * against the commit limit. */
-static bool add_fresh(char *target, size_t used, size_t size) {
-    char *fresh = hak_os_map(size - used, HAK_SLAB_SIZE);
-    if (!fresh) {
-        hak_os_unreserve(target + used, size - used);
-        return false;
-    }
-    if (hak_os_move(fresh, size - used, target + used, size - used))
-        return true;
-    hak_os_unmap(fresh, size - used);
-    return false;
-}
-
-/* Moves a mapping to the beginning of a reserved range of `size` bytes, more than it has, and fills
- * that with fresh pages. On failure as above. */
-static bool move_and_grow(char *mapping, size_t old_size, struct hak_huge_entry *entry,
-                          char *target, size_t size) {
-    if (!hak_huge_entry_is_composite(entry)) {
-        if (hak_os_move(mapping, old_size, target, size))
-            return true;
-        hak_huge_entry_set_composite(entry, true); /* it may be, of neighbours */
-        return false;
-    }
-    /* Fresh pages first: they may be refused, and moving back may fail. */
-    if (stays(entry)) {
-        hak_os_unreserve(target, size);
-        return false;
-    }
-    if (!add_fresh(target, old_size, size)) {
-        hak_os_unreserve(target, old_size);
-        return false;
-    }
-    if (move_as_it_is(mapping, old_size, entry, target))
-        return true;
-    hak_os_unmap(target + old_size, size - old_size);
-    return false;
 }
 
 /* Makes a mapping larger, where it is or somewhere else. False leaves it as it was. */
 static bool grow(struct hak_huge_kept *it, size_t size) {
     if (!hak_os_resize(it->mapping, it->size, size)) {
         char *target = hak_os_reserve(size, HAK_SLAB_SIZE);
-        if (!target || !move_and_grow(it->mapping, it->size, it->entry, target, size))
+        if (!target || !hak_os_move(it->mapping, it->size, target, size))
             return false;
         it->mapping = target;
     }
@@ -156,56 +89,10 @@ static bool grow(struct hak_huge_kept *it, size_t size) {
     return true;
 }
 
-/* The next piece of a mapping that lacks `size` bytes; of one that is kept and larger, a part. */
-static struct hak_huge_kept next_piece(size_t size) {
-    struct hak_huge_kept piece = hak_huge_cache_take_other(size);
-    if (piece.mapping && piece.size > size)
-        cut(&piece, size);
-    if (piece.mapping && (piece.size > size || stays(piece.entry))) {
-        hak_huge_cache_put(piece.mapping, piece.size, piece.entry);
-        piece.mapping = NULL;
-    }
-    return piece;
-}
-
-/* Puts a mapping of `size` bytes together, of `it`, of others that are kept, and of fresh pages: to
- * move pages takes a hundredth of the time that new ones take. Returns the bytes that are no fresh
- * pages, or 0: then `it` is smaller than that, but may be larger than it was. */
-static size_t put_together(struct hak_huge_kept *it, size_t size) {
-    char *target = hak_os_reserve(size, HAK_SLAB_SIZE);
-    if (!target)
-        return 0;
-    if (!move_as_it_is(it->mapping, it->size, it->entry, target)) {
-        hak_os_unreserve(target + it->size, size - it->size);
-        return 0;
-    }
-    it->mapping = target;
-    hak_huge_entry_set_composite(it->entry, true);
-    for (unsigned pieces = 1; it->size < size && pieces < PIECES_MOST; pieces++) {
-        struct hak_huge_kept piece = next_piece(size - it->size);
-        if (!piece.mapping)
-            break;
-        if (!move_as_it_is(piece.mapping, piece.size, piece.entry, target + it->size)) {
-            size_t lost = it->size + piece.size;
-            hak_huge_cache_put(piece.mapping, piece.size, piece.entry);
-            if (lost < size)
-                hak_os_unreserve(target + lost, size - lost);
-            return 0;
-        }
-        hak_huge_entry_give(piece.entry);
-        it->size += piece.size;
-    }
-    size_t used = it->size;
-    if (used < size && !add_fresh(target, used, size))
-        return 0;
-    it->size = size;
-    return used;
-}
-
-/* Finds a mapping of `size` bytes among those that are kept: one that fits, or else one that is
- * cut, put together or grown. Pages that are there already need no fault and no clearing, which for
- * a block of megabytes cost a hundred times as much as the system calls that move them. `*used` of
- * its bytes may hold anything, the others are zero. */
+/* Finds a mapping of `size` bytes among those that are kept: one that fits, or else one that is cut
+ * or grown. Pages that are there already need no fault and no clearing, which for a block of
+ * megabytes cost a hundred times as much as the system calls that move them. `*used` of its bytes
+ * may hold anything, the others are zero. */
 static struct hak_huge_kept reuse(size_t size, size_t *used) {
     int kept = errno;
     struct hak_huge_kept it = hak_huge_cache_take(size);
@@ -214,15 +101,11 @@ static struct hak_huge_kept reuse(size_t size, size_t *used) {
     *used = it.size;
     if (!it.mapping)
         return it;
-    if (it.size >= size && it.size - size > size / CUT_SHARE)
-        cut(&it, size);
-    else if (it.size < size && !stays(it.entry))
-        *used = put_together(&it, size);
-    else if (it.size < size)
-        grow(&it, size);
-    if (it.size < size) {
+    if (it.size < size && !grow(&it, size)) {
         hak_huge_cache_put(it.mapping, it.size, it.entry);
         it.mapping = NULL;
+    } else if (it.size - size > size / 4) {
+        cut(&it, size);
     }
     errno = kept; /* what fails here is done in another way */
     return it;
@@ -230,14 +113,10 @@ static struct hak_huge_kept reuse(size_t size, size_t *used) {
 
 /* Adds to a mapping of `size` bytes what is kept right behind it, so that it has `wanted` bytes if
  * there is so much. Returns its size now. */
-static size_t take_in_next(const char *mapping, size_t size, struct hak_huge_entry *entry,
-                           size_t wanted) {
+static size_t take_in_next(const char *mapping, size_t size, size_t wanted) {
     struct hak_huge_kept next = hak_huge_cache_take_at(mapping + size);
     if (!next.mapping)
         return size;
-    /* One that was cut off is one with it to the kernel; others are seen when it moves. */
-    if (hak_huge_entry_is_composite(next.entry))
-        hak_huge_entry_set_composite(entry, true);
     if (next.size > wanted - size) {
         size_t taken = wanted - size;
         hak_huge_cache_put(next.mapping + taken, next.size - taken, next.entry);
@@ -273,7 +152,6 @@ void *hak_huge_new(size_t size, size_t alignment, bool zero) {
             hak_huge_entry_give(entry);
             return NULL;
         }
-        hak_huge_entry_set_composite(entry, false);
         hak_count(HAK_COUNT_HUGE_MAPPED, 1);
     }
     char *block = (char *)hak_round_up((uintptr_t)mapping + HEADER_SIZE, alignment);
@@ -282,7 +160,6 @@ void *hak_huge_new(size_t size, size_t alignment, bool zero) {
         hak_huge_entry_give(entry);
         return NULL;
     }
-    hak_unpoison(mapping, (size_t)(block - mapping)); /* may have been in the middle of another */
     describe(header_at(block), block, mapping, mapping_size, entry);
     hak_event(HAK_EVENT_HUGE_NEW, units(mapping_size), block);
     hak_unpoison(block, size);
@@ -307,29 +184,6 @@ size_t hak_huge_usable(const void *block) {
     return header->size - (size_t)((const char *)block - header->mapping);
 }
 
-/* Moves a block, `before` bytes into its mapping, into a range of `wanted` bytes. Returns the new
- * mapping; NULL leaves the block where it is. */
-static char *relocate(char *block, size_t before, size_t old_size, struct hak_huge_entry *entry,
-                      size_t wanted) {
-    char *target = hak_os_reserve(wanted, HAK_SLAB_SIZE);
-    if (!target)
-        return NULL;
-    /* Makes sure that the target can be marked; marked it is when the block is there, since after a
-     * failed move it may be somebody else's. */
-    if (!hak_page_map_set(target + before, HAK_KIND_HUGE)) {
-        hak_os_unreserve(target, wanted);
-        return NULL;
-    }
-    hak_page_map_set(target + before, HAK_KIND_NONE);
-    hak_page_map_set(block, HAK_KIND_NONE);
-    if (!move_and_grow(block - before, old_size, entry, target, wanted)) {
-        hak_page_map_set(block, HAK_KIND_HUGE);
-        return NULL;
-    }
-    hak_page_map_set(target + before, HAK_KIND_HUGE);
-    return target;
-}
-
 void *hak_huge_resize(void *block, size_t size) {
     struct huge_header *header = header_of(block);
     size_t before = (size_t)((char *)block - header->mapping);
@@ -345,7 +199,7 @@ void *hak_huge_resize(void *block, size_t size) {
     size_t old_size = header->size;
     struct hak_huge_entry *entry = header->entry;
     if (wanted > old_size) {
-        size_t with_next = take_in_next(mapping, old_size, entry, wanted);
+        size_t with_next = take_in_next(mapping, old_size, wanted);
         if (with_next > old_size)
             describe(header, block, mapping, old_size = with_next, entry);
         if (old_size >= wanted) {
@@ -359,12 +213,23 @@ void *hak_huge_resize(void *block, size_t size) {
         /* A block aligned to more than 64 KiB would lose that by moving. */
         if (before > HAK_SLAB_SIZE)
             return NULL;
-        bool was_composite = hak_huge_entry_is_composite(entry);
-        mapping = relocate(block, before, old_size, entry, wanted);
-        if (!mapping && !was_composite) /* now it is known to be */
-            mapping = relocate(block, before, old_size, entry, wanted);
-        if (!mapping)
+        char *target = hak_os_reserve(wanted, HAK_SLAB_SIZE);
+        if (!target)
             return NULL;
+        /* Makes sure that the target can be marked; marked it is when the block is there, since
+         * after a failed move it may be somebody else's. */
+        if (!hak_page_map_set(target + before, HAK_KIND_HUGE)) {
+            hak_os_unreserve(target, wanted);
+            return NULL;
+        }
+        hak_page_map_set(target + before, HAK_KIND_NONE);
+        hak_page_map_set(block, HAK_KIND_NONE);
+        if (!hak_os_move(mapping, old_size, target, wanted)) {
+            hak_page_map_set(block, HAK_KIND_HUGE);
+            return NULL;
+        }
+        mapping = target;
+        hak_page_map_set(target + before, HAK_KIND_HUGE);
     }
     block = mapping + before;
     describe(header_at(block), block, mapping, wanted, entry);

@@ -105,7 +105,7 @@ struct hak_huge_kept hak_huge_cache_take_other(size_t size) {
         for (struct place *p = places; p < places + PLACES; p++) {
             uint64_t here = look_at(p);
             size_t has = size_of(here), had = size_of(word);
-            if (!is_mapping(here) || has < size / 16)
+            if (!is_mapping(here) || has < size / 4)
                 continue;
             /* any larger one is better than all smaller ones */
             bool better = has >= size ? had < size || has < had : had < size && has > had;

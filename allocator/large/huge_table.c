@@ -17,7 +17,6 @@ struct hak_huge_entry {
     _Atomic uintptr_t mapping, block;
     _Atomic size_t size;
     _Atomic uint64_t next; /* a link, among the unused ones */
-    bool composite;        /* for whoever has the entry */
 };
 
 struct chunk {
@@ -117,14 +116,6 @@ struct hak_huge_entry *hak_huge_entry_take(void) {
     while (!atomic_compare_exchange_weak_explicit(&chunks, &older, chunk, memory_order_release,
                                                   memory_order_relaxed));
     return entry;
-}
-
-bool hak_huge_entry_is_composite(const struct hak_huge_entry *entry) {
-    return entry->composite;
-}
-
-void hak_huge_entry_set_composite(struct hak_huge_entry *entry, bool composite) {
-    entry->composite = composite;
 }
 
 /* relaxed: there is one writer at a time, and it alone counts. release for what follows: a reader

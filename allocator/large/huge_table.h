@@ -25,11 +25,6 @@ struct hak_huge_entry;
 struct hak_huge_entry *hak_huge_entry_take(void);
 void hak_huge_entry_give(struct hak_huge_entry *entry);
 
-/* Whether the mapping was put together of several, which some kernels don't move as one. By whoever
- * has the entry; it says so from one mapping to the next. */
-bool hak_huge_entry_is_composite(const struct hak_huge_entry *entry);
-void hak_huge_entry_set_composite(struct hak_huge_entry *entry, bool composite);
-
 /* By whoever took the entry: it is a live block's now. */
 void hak_huge_entry_write(struct hak_huge_entry *entry, char *mapping, char *block, size_t size);
 /* The block was freed. The entry may serve another one, or be given back. */
