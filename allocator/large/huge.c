@@ -160,6 +160,7 @@ void *hak_huge_new(size_t size, size_t alignment, bool zero) {
         hak_huge_entry_give(entry);
         return NULL;
     }
+    hak_unpoison(mapping, (size_t)(block - mapping)); /* may have been in the middle of another */
     describe(header_at(block), block, mapping, mapping_size, entry);
     hak_event(HAK_EVENT_HUGE_NEW, units(mapping_size), block);
     hak_unpoison(block, size);

@@ -278,11 +278,30 @@ static void resized(enum hak_gauge gauge, size_t old_size, size_t new_size) {
         hak_gauge_shrink(gauge, old_size - new_size);
 }
 
+/* The kernel's lock orders what threads did in a range before one gave it up and after another one
+ * got it; ThreadSanitizer, which sees mmap and munmap, must be told so of mremap. */
+#if defined(__SANITIZE_THREAD__)
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+static char remapped;
+static void before_mremap(void) {
+    __tsan_release(&remapped);
+}
+static void after_mremap(void) {
+    __tsan_acquire(&remapped);
+}
+#else
+static void before_mremap(void) {}
+static void after_mremap(void) {}
+#endif
+
 bool hak_os_resize(void *address, size_t old_size, size_t new_size) {
     hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
     int kept = errno;
     hak_unpoison(address, old_size);
+    before_mremap();
     bool done = mremap(address, old_size, new_size, 0, NULL) != MAP_FAILED;
+    after_mremap();
     if (done) {
         resized(HAK_GAUGE_MAPPED, old_size, new_size);
         resized(HAK_GAUGE_COMMITTED, old_size, new_size);
@@ -326,10 +345,13 @@ bool hak_os_move(void *address, size_t old_size, void *target, size_t new_size) 
     bool done = false, is_ours = !sign(target, &signature);
     if (!is_ours) {
         hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
+        hak_unpoison(address, old_size); /* as in hak_os_unreserve */
+        before_mremap();
         done = mremap(address, old_size, new_size, MREMAP_MAYMOVE | MREMAP_FIXED, target) !=
                MAP_FAILED;
         is_ours = !done && is_signed(target, &signature);
     }
+    after_mremap();
     /* Either the old range is gone now, or the target. */
     if (is_ours)
         hak_os_unreserve(target, new_size);
