@@ -216,17 +216,20 @@ unsigned hak_slab_take(TinySlabMeta *slab, void **slots, unsigned most) {
     void **slot = slots + most; /* the last one that was filled */
     char *base = slab->base;
     uint32_t bump = hak_slab_bump(slab);
-    char *block = slab_freelist_load_relaxed(slab);
-    while (block && slot != slots) {
+    while (slot != slots) {
         /* Looked at before it is followed: a block that was written to after it was freed. */
-        if (HAK_UNLIKELY((size_t)(block - base) >= bump))
+        const char *head = slab_freelist_load_relaxed(slab);
+        if (!head)
+            break;
+        if (HAK_UNLIKELY((size_t)(head - base) >= bump))
             hak_fatal("hakmem: the free list of slab %p (blocks of %u bytes) leads to %p: "
                       "a block was written to after it was freed\n",
-                      (void *)base, (unsigned long)slab->block_size, (void *)block);
+                      (void *)base, (unsigned long)slab->block_size, (const void *)head);
+        void *block = slab_freelist_pop_lockfree(slab);
+        if (!block)
+            break;
         *--slot = block;
-        block = slab_block_next(block);
     }
-    slab_freelist_store_relaxed(slab, block);
     if (slot != slots) {
         /* Only now what was never used: its pages may not be there yet. */
         const struct hak_marks *marks = hak_marks_now();
