@@ -110,9 +110,11 @@ static void slabs_freed_by_others_go_back_after_a_sleep(void **state) {
         box_free(&many[i]);
     atomic_store_explicit(&all_freed, true, memory_order_release);
     pthread_join(owner, NULL);
-    sleep(1);
-    for (unsigned k = 0; k < 1000; k++)
-        free(malloc(16 + k % 500));
+    for (unsigned i = 0; i < 3 && (!i || resident_bytes() > resident + (16u << 20)); i++) {
+        sleep(1); /* once is enough, but for a machine that is busy */
+        for (unsigned k = 0; k < 1000; k++)
+            free(malloc(16 + k % 500));
+    }
     assert_true(resident_bytes() <= resident + (16u << 20));
 }
 
