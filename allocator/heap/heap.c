@@ -57,7 +57,7 @@ static struct hak_heap *new_heap(void) {
     void **beside = heap->slots; /* zero, as all memory of the system is */
     void **own = beside + HAK_CLASS_MAX * (1 + HAK_SLOTS_BESIDE);
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
-        heap->classes[c].bottom = heap->classes[c].beside = beside;
+        heap->classes[c].beside = beside;
         heap->classes[c].own = own;
         beside += 1 + HAK_SLOTS_BESIDE;
         own += 1 + hak_magazine_slots(c);

@@ -41,7 +41,6 @@ struct hak_heap_class {
     void **own;              /* of `most` slots */
     uint16_t capacity;       /* slots in use now; end - bottom */
     uint16_t most;           /* slots that there are */
-    uint16_t batch;          /* blocks that a full magazine gives away at once */
     uint16_t first;          /* slots in use at first, */
     uint16_t first_refill;   /* and blocks to take from a slab the first time, */
     uint16_t refill_most;    /* and at most */

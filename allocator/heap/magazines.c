@@ -61,11 +61,6 @@ static uint16_t most_of(unsigned class_index) {
     return (uint16_t)(most < slots ? most : slots);
 }
 
-static uint16_t batch_of(unsigned class_index, unsigned most) {
-    unsigned batch = hak_magazine_batch(class_index);
-    return (uint16_t)(batch < most / 2 ? batch : most / 2);
-}
-
 static uint16_t first_slots(unsigned class_index, unsigned most) {
     unsigned slots = (unsigned)hak_option(HAK_OPT_MAGAZINE_MIN);
     unsigned fitting = FIRST_SLOTS_BYTES / hak_class_size[class_index];
@@ -91,10 +86,9 @@ static void compute_bounds(struct hak_heap *heap) {
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
         struct hak_heap_class *class = &heap->classes[c];
         class->most = most_of(c);
-        class->batch = batch_of(c, class->most);
         class->first = first_slots(c, class->most);
         class->first_refill = refill_of(c, FIRST_REFILL_BYTES, class->first / 2u);
-        class->refill_most = refill_of(c, REFILL_BYTES, class->batch);
+        class->refill_most = refill_of(c, REFILL_BYTES, class->most / 2u);
     }
     memcpy(heap->bounds_from, from, sizeof from);
 }
@@ -334,7 +328,7 @@ static bool is_drained(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
     if (class->falls < FALLS_OF_A_DRAIN && heap->falls < FALLS_OF_A_LONG_DRAIN)
         return false;
-    if (!class->draining && class->out < class->batch)
+    if (!class->draining && class->out < class->most / 2)
         return false; /* the blocks are others' */
     if (class->strangers >= LOOKS_AT_STRANGERS)
         return false; /* so they were */
@@ -405,7 +399,7 @@ static void keep_watch(struct hak_heap *heap, unsigned class_index) {
 static void drain(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
     shed_all_home(heap, class_index);
-    if (class->out > 0 && class->out <= 2 * class->batch)
+    if (class->out > 0 && class->out <= class->most)
         hak_heap_leave_drained(heap, class_index);
     unsigned share = class->out > 0 ? (unsigned)class->out / DRAIN_SHARE : 0;
     class->one_by_one = share ? 0 : WATCH_BLOCKS;
@@ -429,7 +423,7 @@ static bool make_room(struct hak_heap *heap, unsigned class_index) {
     else if (class->capacity < class->most)
         set_capacity(heap, class_index, class->capacity ? 2u * class->capacity : 1);
     else
-        shed(heap, class_index, class->batch);
+        shed(heap, class_index, class->most / 2);
     return class->capacity > 0;
 }
 

@@ -40,7 +40,7 @@ static uint64_t own_blocks(unsigned class_index) {
 /* Free blocks of a class in the depot, if all its magazines there are full. */
 static uint64_t depot_blocks(unsigned class_index) {
     const struct hak_heap *heap = hak_heap_self();
-    unsigned batch = heap ? heap->classes[class_index].batch : hak_magazine_batch(class_index);
+    unsigned batch = heap ? heap->classes[class_index].most / 2u : hak_magazine_batch(class_index);
     return (uint64_t)hak_depot_magazines(class_index) * batch;
 }
 
