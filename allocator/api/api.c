@@ -66,16 +66,16 @@ HAK_COLD static void note_large_home(const void *block, unsigned kind) {
         hak_count_home(kind, hak_large_usable(block, kind));
 }
 
-static void *large_new(size_t size, size_t alignment, bool zero) {
+/* `how` as for hak_large_new. */
+static void *large_new(size_t size, size_t alignment, unsigned how) {
     hak_init();
     hak_heap_tick();
-    struct hak_superslab *none = NULL;
-    struct hak_superslab **hint = hak_heap_hint();
-    void *block = hak_large_new(size, alignment, zero, hint ? hint : &none);
+    struct hak_span_cache *cache = hak_heap_spans();
+    void *block = hak_large_new(size, alignment, how, cache);
     /* Not for what no process can have. */
     if (HAK_UNLIKELY(!block) && !(size >> HAK_ADDRESS_BITS) && size < hak_os_address_limit()) {
         hak_heap_make_room(size > HAK_SPAN_MAX || alignment > HAK_SLAB_SIZE);
-        block = hak_large_new(size, alignment, zero, hint ? hint : &none);
+        block = hak_large_new(size, alignment, how, cache);
     }
     if (HAK_UNLIKELY(hak_instrumented) && block)
         note_large_out(block, size);
@@ -100,7 +100,7 @@ HAK_NOINLINE static void *malloc_rare(size_t size) {
     hak_init();
     if (HAK_LIKELY(size <= HAK_SMALL_MAX - hak_guard_bytes))
         return small_new(hak_size_class(size + hak_guard_bytes), size);
-    return large_new(size, HAK_MIN_ALIGN, false);
+    return large_new(size, HAK_MIN_ALIGN, 0);
 }
 
 HAK_NOINLINE void *hak_malloc_slow(size_t size) {
@@ -179,7 +179,7 @@ HAK_NOINLINE void hak_free_slow(void *block) {
     hak_poison(block, hak_large_usable(block, kind));
     if (HAK_UNLIKELY(hak_instrumented))
         note_large_home(block, kind);
-    hak_large_free(block, kind);
+    hak_large_free(block, kind, hak_heap_spans());
     hak_heap_tick();
     errno = kept;
 }
@@ -217,7 +217,7 @@ void *hak_calloc(size_t count, size_t size) {
         return NULL;
     }
     if (bytes > HAK_SMALL_MAX)
-        return large_new(bytes, HAK_MIN_ALIGN, true);
+        return large_new(bytes, HAK_MIN_ALIGN, HAK_ZEROED);
     void *block = hak_malloc_fast(bytes);
     if (HAK_LIKELY(block != NULL))
         memset(block, 0, bytes);
@@ -248,7 +248,7 @@ void *hak_realloc(void *block, size_t size) {
         if (kind != HAK_KIND_NONE && size <= PTRDIFF_MAX) {
             int kept = errno;
             hak_heap_tick();
-            void *resized = hak_large_resize(block, kind, size);
+            void *resized = hak_large_resize(block, kind, size, hak_heap_spans());
             errno = kept;
             if (resized) {
                 if (HAK_UNLIKELY(hak_instrumented))
@@ -259,7 +259,8 @@ void *hak_realloc(void *block, size_t size) {
         }
     }
     int kept = errno;
-    void *moved = hak_malloc(size);
+    void *moved =
+        size > HAK_SPAN_MAX ? large_new(size, HAK_MIN_ALIGN, HAK_GROWS) : hak_malloc(size);
     if (!moved && size <= usable) { /* no program expects that it can't have less */
         errno = kept;
         return block;
@@ -298,7 +299,7 @@ static void *aligned_new(size_t alignment, size_t size) {
                 return small_new(class_index, size);
         }
     }
-    return large_new(size, alignment, false);
+    return large_new(size, alignment, 0);
 }
 
 void *hak_aligned_alloc(size_t alignment, size_t size) {

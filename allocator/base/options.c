@@ -63,7 +63,7 @@ static const struct option_row rows[HAK_OPT_COUNT] = {
     [HAK_OPT_PAGE_MAP] = {"HAKMEM_PAGE_MAP", "", 1, 1, 2, FIXED, NULL, "1 (flat), 2 (two-level)",
                           NULL, "how addresses are looked up"},
     [HAK_OPT_CACHE_HUGE] = {"HAKMEM_CACHE_HUGE", "MiB", 64, 0, 1024 * 1024, ANY_TIME, NUMBER,
-                            "freed huge blocks that are kept until the purge delay is over"},
+                            "freed huge blocks kept for the purge delay; more if used again"},
     [HAK_OPT_DEPOT] = {"HAKMEM_DEPOT", "KiB", 512, 0, 1024 * 1024, ANY_TIME, NUMBER,
                        "free blocks that a size class keeps for exchange among threads"},
     [HAK_OPT_MAGAZINE_MIN] = {"HAKMEM_MAGAZINE_MIN", "blocks", 16, 1, 16, ANY_TIME, NUMBER,

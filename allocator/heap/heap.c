@@ -53,6 +53,7 @@ static struct hak_heap *new_heap(void) {
     if (hidden)
         heap->magazines = (struct hak_thread *)((char *)heap + bytes);
     hak_counters_register(&heap->counters);
+    hak_span_cache_register(&heap->spans);
     hak_count(HAK_COUNT_HEAPS, 1);
     void **beside = heap->slots; /* zero, as all memory of the system is */
     void **own = beside + HAK_CLASS_MAX * (1 + HAK_SLOTS_BESIDE);
@@ -115,6 +116,9 @@ void hak_heap_exit(void) {
     bool left_all = hak_heap_abandon_slabs(heap);
     heap->ending = false;
     heap->hint = NULL;
+    hak_span_cache_empty(&heap->spans);
+    heap->spans.hint = NULL;
+    heap->spans.out = 0;
     forget_magazines();
     hak_self = 0;
     hak_counters = NULL;
@@ -188,9 +192,9 @@ void hak_init(void) {
     init_slow();
 }
 
-struct hak_superslab **hak_heap_hint(void) {
+struct hak_span_cache *hak_heap_spans(void) {
     struct hak_heap *heap = hak_heap_self();
     if (!heap && !hak_thread_ended && thread_end_is_known)
         heap = hak_heap_enter();
-    return heap ? &heap->hint : NULL;
+    return heap ? &heap->spans : NULL;
 }

@@ -20,6 +20,7 @@
 #include "base/counters.h"
 #include "depot/depot.h"
 #include "heap/trace.h"
+#include "large/span_cache.h"
 #include "slab/slab.h"
 
 struct hak_thread {
@@ -97,7 +98,9 @@ struct hak_heap {
     TinySlabMeta *told;
     /* Among the heaps that no thread uses. */
     struct hak_heap *_Atomic next;
-    struct hak_trace trace; /* for the crash log */
+    struct hak_span_cache spans;
+    struct hak_span_cache *untrimmed_spans; /* where giving back goes on with them */
+    struct hak_trace trace;                 /* for the crash log */
     struct hak_counter_set counters;
     struct hak_heap_class classes[HAK_CLASS_MAX + 1];
     void *slots[];
@@ -111,9 +114,8 @@ void *hak_heap_refill(unsigned class_index);
 /* The slow end of free: the magazine of the block's class is full, or the thread has none. */
 void hak_heap_overflow(void *block, unsigned class_index);
 
-/* Where a span of the calling thread should be looked for first, for hak_pool_take; NULL for a
- * thread without a heap. */
-struct hak_superslab **hak_heap_hint(void);
+/* The free slabs that the calling thread keeps for its spans; NULL for a thread without a heap. */
+struct hak_span_cache *hak_heap_spans(void);
 
 /* To be called now and then, from slow paths: purges when its time has come. */
 void hak_heap_tick(void);

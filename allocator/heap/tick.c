@@ -15,6 +15,7 @@
 
 /* What one call may do at most, so that none takes long; the next slow paths go on. */
 #define TRIM_MOST  32u /* magazines given home from the depot */
+#define CACHE_MOST 64u /* threads whose free slabs for spans are looked at */
 #define PURGE_MOST 16u /* SuperSlabs looked at */
 #define UNMAP_MOST 2u  /* huge blocks unmapped */
 
@@ -49,6 +50,7 @@ size_t hak_heap_collect(void) {
         hak_magazines_empty(heap);
     while (hak_heap_help_leaving()) {
     }
+    hak_span_caches_trim(hak_span_caches(), true, UINT32_MAX);
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
         struct hak_magazine *magazine;
         while ((magazine = hak_depot_take(c))) {
@@ -94,6 +96,9 @@ static void give_back(struct hak_heap *heap, uint64_t now, uint64_t delay) {
         hak_heap_process_pending(heap, false);
         hak_heap_retire_kept(heap);
     }
+    heap->untrimmed_spans = hak_span_caches_trim(heap->untrimmed_spans, !delay, CACHE_MOST);
+    if (heap->untrimmed_spans)
+        return;
     hak_pool_purge(now, delay, PURGE_MOST);
     if (hak_huge_purge(now, delay, UNMAP_MOST) || !hak_pool_purge_is_through())
         return;
@@ -142,6 +147,7 @@ HAK_NOINLINE static void tick_slow(struct hak_heap *heap) {
     if (!mine)
         return;
     heap->unfinished = heap->untrimmed = true;
+    heap->untrimmed_spans = hak_span_caches();
     give_back(heap, now, delay);
 }
 

@@ -10,6 +10,7 @@
 #include "large/huge.h"
 #include "large/huge_cache.h"
 #include "large/large.h"
+#include "large/runs.h"
 #include "base/counters.h"
 #include "base/diag.h"
 #include "base/events.h"
@@ -20,15 +21,21 @@
 #include <errno.h>
 #include <string.h>
 
+/* What a block lies in. */
+struct area {
+    char *mapping;
+    size_t size;                  /* bytes of the mapping, a multiple of HAK_SLAB_SIZE */
+    struct hak_huge_entry *entry; /* the block's in the table */
+    struct hak_run_piece *piece;  /* of which it is a run; NULL: it is a mapping of its own */
+};
+
 #define MAGIC       0x68616b68756765ull /* "hakhuge" */
 #define HEADER_SIZE 64u                 /* bytes */
 
 struct huge_header {
     uint64_t magic;
     void *block;
-    char *mapping; /* where the mapping starts: before the header if the alignment is large */
-    size_t size;   /* bytes of the mapping, a multiple of HAK_SLAB_SIZE */
-    struct hak_huge_entry *entry;
+    struct area area; /* may begin before the header, if the alignment is large */
 };
 _Static_assert(sizeof(struct huge_header) <= HEADER_SIZE, "the header fits before the block");
 
@@ -57,11 +64,13 @@ static struct huge_header *header_of(const void *block) {
 }
 
 /* Makes the header and the table say where a block lies now. */
-static void describe(struct huge_header *header, char *block, char *mapping, size_t size,
-                     struct hak_huge_entry *entry) {
-    *header = (struct huge_header){
-        .magic = MAGIC, .block = block, .mapping = mapping, .size = size, .entry = entry};
-    hak_huge_entry_write(entry, mapping, block, size);
+static void describe(char *block, const struct area *area) {
+    *header_at(block) = (struct huge_header){.magic = MAGIC, .block = block, .area = *area};
+    hak_huge_entry_write(area->entry, area->mapping, block, area->size);
+}
+
+static struct hak_run run_of(const struct area *area) {
+    return (struct hak_run){.base = area->mapping, .size = area->size, .piece = area->piece};
 }
 
 static unsigned units(size_t size) {
@@ -126,7 +135,35 @@ static size_t take_in_next(const char *mapping, size_t size, size_t wanted) {
     return size + next.size;
 }
 
-void *hak_huge_new(size_t size, size_t alignment, bool zero) {
+static struct area area_of_run(size_t size) {
+    struct hak_run run = hak_run_take(size);
+    if (run.base)
+        hak_count(hak_run_is_used(&run) ? HAK_COUNT_HUGE_REUSED : HAK_COUNT_HUGE_MAPPED, 1);
+    return (struct area){.mapping = run.base, .size = size, .piece = run.piece};
+}
+
+/* `*used` as for reuse. */
+static struct area area_of_mapping(size_t size, size_t *used) {
+    struct hak_huge_kept found = reuse(size, used);
+    struct area area = {.mapping = found.mapping, .size = found.size, .entry = found.entry};
+    if (!area.mapping)
+        area = (struct area){.mapping = hak_os_map(size, HAK_SLAB_SIZE), .size = size};
+    if (area.mapping)
+        hak_count(found.mapping ? HAK_COUNT_HUGE_REUSED : HAK_COUNT_HUGE_MAPPED, 1);
+    return area;
+}
+
+static void give_up(const struct area *area) {
+    struct hak_run run = run_of(area);
+    if (area->piece)
+        hak_run_shrink(&run, 0);
+    else
+        hak_os_unmap(area->mapping, area->size);
+    if (area->entry)
+        hak_huge_entry_give(area->entry);
+}
+
+void *hak_huge_new(size_t size, size_t alignment, bool zero, bool grows) {
     if (alignment < HEADER_SIZE)
         alignment = HEADER_SIZE;
     /* With a large alignment the block may start anywhere in the mapping, but for its first unit.
@@ -136,104 +173,125 @@ void *hak_huge_new(size_t size, size_t alignment, bool zero) {
         errno = ENOMEM;
         return NULL;
     }
-    size_t mapping_size = hak_round_up(size + before, HAK_SLAB_SIZE);
-    size_t used = 0;
-    struct hak_huge_kept found = reuse(mapping_size, &used);
-    struct hak_huge_entry *entry = found.mapping ? found.entry : hak_huge_entry_take();
-    if (!entry)
+    size_t wanted = hak_round_up(size + before, HAK_SLAB_SIZE), used = 0;
+    struct area area = {.mapping = NULL};
+    if (!grows)
+        area = area_of_run(wanted);
+    if (!area.mapping)
+        area = area_of_mapping(wanted, &used);
+    if (!area.mapping && grows)
+        area = area_of_run(wanted);
+    if (!area.mapping)
         return NULL;
-    char *mapping = found.mapping;
-    if (mapping) {
-        mapping_size = found.size;
-        hak_count(HAK_COUNT_HUGE_REUSED, 1);
-    } else {
-        mapping = hak_os_map(mapping_size, HAK_SLAB_SIZE);
-        if (!mapping) {
-            hak_huge_entry_give(entry);
-            return NULL;
-        }
-        hak_count(HAK_COUNT_HUGE_MAPPED, 1);
-    }
-    char *block = (char *)hak_round_up((uintptr_t)mapping + HEADER_SIZE, alignment);
-    if (!hak_page_map_set(block, HAK_KIND_HUGE)) {
-        hak_os_unmap(mapping, mapping_size);
-        hak_huge_entry_give(entry);
+    char *block = (char *)hak_round_up((uintptr_t)area.mapping + HEADER_SIZE, alignment);
+    if (!area.entry)
+        area.entry = hak_huge_entry_take();
+    if (!area.entry || !hak_page_map_set(block, HAK_KIND_HUGE)) {
+        give_up(&area);
+        errno = ENOMEM;
         return NULL;
     }
-    hak_unpoison(mapping, (size_t)(block - mapping)); /* may have been in the middle of another */
-    describe(header_at(block), block, mapping, mapping_size, entry);
-    hak_event(HAK_EVENT_HUGE_NEW, units(mapping_size), block);
+    size_t before_block = (size_t)(block - area.mapping);
+    hak_unpoison(area.mapping, before_block); /* may have been in the middle of another */
+    describe(block, &area);
+    hak_event(HAK_EVENT_HUGE_NEW, units(area.size), block);
     hak_unpoison(block, size);
-    size_t before_block = (size_t)(block - mapping);
-    if (zero && used > before_block)
+    struct hak_run run = run_of(&area);
+    if (zero && area.piece)
+        hak_run_clear(&run, block, size);
+    else if (zero && used > before_block)
         memset(block, 0, size < used - before_block ? size : used - before_block);
     return block;
 }
 
 void hak_huge_free(void *block) {
     struct huge_header *header = header_of(block);
-    struct huge_header was = *header;
+    struct area was = header->area;
     hak_page_map_set(block, HAK_KIND_NONE);
     header->magic = 0;
     hak_huge_entry_freed(was.entry);
     hak_event(HAK_EVENT_HUGE_FREED, units(was.size), block);
-    hak_huge_cache_put(was.mapping, was.size, was.entry);
+    if (was.piece)
+        give_up(&was);
+    else
+        hak_huge_cache_put(was.mapping, was.size, was.entry);
 }
 
 size_t hak_huge_usable(const void *block) {
     const struct huge_header *header = header_of(block);
-    return header->size - (size_t)((const char *)block - header->mapping);
+    return header->area.size - (size_t)((const char *)block - header->area.mapping);
 }
 
-void *hak_huge_resize(void *block, size_t size) {
-    struct huge_header *header = header_of(block);
-    size_t before = (size_t)((char *)block - header->mapping);
-    if (size > PTRDIFF_MAX - HAK_SLAB_SIZE - before)
-        return NULL;
-    size_t wanted = hak_round_up(size + before, HAK_SLAB_SIZE);
-    if (wanted <= header->size && wanted >= header->size - header->size / 4)
-        return block;
-    /* Room for the next few steps of a block that grows: address space only, no pages. */
-    if (wanted > header->size && wanted - header->size < header->size / 8)
-        wanted = hak_round_up(header->size + header->size / 8, HAK_SLAB_SIZE);
-    char *mapping = header->mapping;
-    size_t old_size = header->size;
-    struct hak_huge_entry *entry = header->entry;
-    if (wanted > old_size) {
-        size_t with_next = take_in_next(mapping, old_size, wanted);
-        if (with_next > old_size)
-            describe(header, block, mapping, old_size = with_next, entry);
-        if (old_size >= wanted) {
-            hak_event(HAK_EVENT_HUGE_RESIZED, units(old_size), block);
-            return block;
+/* In place, or not at all: a block that doesn't find room gets a mapping of its own, where it can
+ * go on growing. */
+static bool resize_run(struct area *area, size_t wanted) {
+    struct hak_run run = run_of(area);
+    if (wanted < run.size)
+        hak_run_shrink(&run, wanted);
+    else if (!hak_run_extend(&run, wanted))
+        return false;
+    area->size = wanted;
+    return true;
+}
+
+/* In place, or moved with its pages; the header is in its place in the end, and not yet what it has
+ * to be. */
+static bool resize_mapping(struct area *area, char *block, size_t wanted) {
+    size_t before = (size_t)(block - area->mapping);
+    if (wanted > area->size) {
+        size_t with_next = take_in_next(area->mapping, area->size, wanted);
+        if (with_next > area->size) {
+            area->size = with_next;
+            describe(block, area);
         }
+        if (area->size >= wanted)
+            return true;
     }
-    if (!hak_os_resize(mapping, old_size, wanted)) {
-        if (wanted < old_size)
-            return block; /* the kernel has no room to split a mapping */
+    if (!hak_os_resize(area->mapping, area->size, wanted)) {
+        if (wanted < area->size)
+            return true; /* the kernel has no room to split a mapping */
         /* A block aligned to more than 64 KiB would lose that by moving. */
         if (before > HAK_SLAB_SIZE)
-            return NULL;
+            return false;
         char *target = hak_os_reserve(wanted, HAK_SLAB_SIZE);
         if (!target)
-            return NULL;
+            return false;
         /* Makes sure that the target can be marked; marked it is when the block is there, since
          * after a failed move it may be somebody else's. */
         if (!hak_page_map_set(target + before, HAK_KIND_HUGE)) {
             hak_os_unreserve(target, wanted);
-            return NULL;
+            return false;
         }
         hak_page_map_set(target + before, HAK_KIND_NONE);
         hak_page_map_set(block, HAK_KIND_NONE);
-        if (!hak_os_move(mapping, old_size, target, wanted)) {
+        if (!hak_os_move(area->mapping, area->size, target, wanted)) {
             hak_page_map_set(block, HAK_KIND_HUGE);
-            return NULL;
+            return false;
         }
-        mapping = target;
+        area->mapping = target;
         hak_page_map_set(target + before, HAK_KIND_HUGE);
     }
-    block = mapping + before;
-    describe(header_at(block), block, mapping, wanted, entry);
-    hak_event(HAK_EVENT_HUGE_RESIZED, units(wanted), block);
+    area->size = wanted;
+    return true;
+}
+
+void *hak_huge_resize(void *block, size_t size) {
+    struct area area = header_of(block)->area;
+    size_t before = (size_t)((char *)block - area.mapping);
+    if (size > PTRDIFF_MAX - HAK_SLAB_SIZE - before)
+        return NULL;
+    size_t wanted = hak_round_up(size + before, HAK_SLAB_SIZE);
+    if (wanted <= area.size && wanted >= area.size - area.size / 4)
+        return block;
+    /* Room for the next few steps of a block that grows: address space only, no pages. */
+    size_t more = wanted;
+    if (wanted > area.size && wanted - area.size < area.size / 8)
+        more = hak_round_up(area.size + area.size / 8, HAK_SLAB_SIZE);
+    if (!(area.piece ? resize_run(&area, more) || resize_run(&area, wanted)
+                     : resize_mapping(&area, block, more)))
+        return NULL;
+    block = area.mapping + before;
+    describe(block, &area);
+    hak_event(HAK_EVENT_HUGE_RESIZED, units(area.size), block);
     return block;
 }

@@ -1,6 +1,7 @@
 /* The cache of freed huge mappings: 32 places, each with a word that says whose it is. */
 #include "large/huge_cache.h"
 #include "large/large.h"
+#include "large/runs.h"
 #include "base/counters.h"
 #include "base/options.h"
 #include "os/os.h"
@@ -38,7 +39,7 @@ static size_t size_of(uint64_t word) {
 
 /* relaxed, here and where it changes: a sum that bounds what is kept, and orders nothing */
 size_t hak_huge_cached(void) {
-    return atomic_load_explicit(&cached_bytes, memory_order_relaxed);
+    return atomic_load_explicit(&cached_bytes, memory_order_relaxed) + hak_runs_cached();
 }
 
 /* relaxed: a look; who acts on it takes the place first */
@@ -200,5 +201,5 @@ size_t hak_huge_purge(uint64_t now, uint64_t delay, unsigned most) {
         bytes += gone.size;
         most--;
     }
-    return bytes;
+    return bytes + hak_runs_purge(now, delay, most);
 }

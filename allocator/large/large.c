@@ -1,6 +1,7 @@
 /* Spans, and which of both kinds serves a request. */
 #include "large/large.h"
 #include "large/huge.h"
+#include "large/span_cache.h"
 #include "base/diag.h"
 #include "base/events.h"
 #include "base/poison.h"
@@ -19,9 +20,35 @@ static unsigned span_slabs(const void *block) {
     return atomic_load_explicit(&slab->class_index, memory_order_relaxed);
 }
 
-static void *span_new(size_t size, bool zero, struct hak_superslab **hint) {
+/* From the thread's own free slabs, from the pool, and where both have none together, from a new
+ * SuperSlab. */
+static struct hak_slab_run take_slabs(unsigned count, struct hak_span_cache *cache) {
+    struct hak_superslab *none = NULL, **hint = cache ? &cache->hint : &none;
+    struct hak_slab_run run = {.base = NULL};
+    if (cache)
+        run.base = hak_span_cache_take(cache, count);
+    if (!run.base)
+        run = hak_pool_take(count, hint, false);
+    if (!run.base) {
+        if (cache)
+            hak_span_cache_empty(cache);
+        run = hak_pool_take(count, hint, true);
+    }
+    if (run.base && cache)
+        hak_span_cache_count(cache, count);
+    return run;
+}
+
+static void give_slabs(char *base, unsigned count, struct hak_span_cache *cache) {
+    if (cache)
+        hak_span_cache_put(cache, base, count);
+    else
+        hak_pool_give(base, count);
+}
+
+static void *span_new(size_t size, bool zero, struct hak_span_cache *cache) {
     unsigned count = slabs_for(size ? size : 1);
-    struct hak_slab_run run = hak_pool_take(count, hint, true);
+    struct hak_slab_run run = take_slabs(count, cache);
     if (!run.base)
         return NULL;
     TinySlabMeta *slab = hak_slab_meta_of(run.base);
@@ -33,7 +60,7 @@ static void *span_new(size_t size, bool zero, struct hak_superslab **hint) {
     atomic_store_explicit(&slab->owner, HAK_OWNER_SPAN, memory_order_relaxed);
     if (!hak_page_map_set(run.base, HAK_KIND_SPAN)) {
         atomic_store_explicit(&slab->owner, HAK_OWNER_NONE, memory_order_relaxed);
-        hak_pool_give(run.base, count);
+        give_slabs(run.base, count, cache);
         return NULL;
     }
     hak_event(HAK_EVENT_SPAN_NEW, count, run.base);
@@ -44,17 +71,18 @@ static void *span_new(size_t size, bool zero, struct hak_superslab **hint) {
     return run.base;
 }
 
-void *hak_large_new(size_t size, size_t alignment, bool zero, struct hak_superslab **hint) {
+void *hak_large_new(size_t size, size_t alignment, unsigned how, struct hak_span_cache *cache) {
+    bool zero = how & HAK_ZEROED;
     if (HAK_UNLIKELY(size > PTRDIFF_MAX || alignment > PTRDIFF_MAX - size)) {
         errno = ENOMEM;
         return NULL;
     }
     if (size <= HAK_SPAN_MAX && alignment <= HAK_SLAB_SIZE)
-        return span_new(size, zero, hint);
-    void *block = hak_huge_new(size, alignment, zero);
+        return span_new(size, zero, cache);
+    void *block = hak_huge_new(size, alignment, zero, how & HAK_GROWS);
     /* No room for a mapping of its own: SuperSlabs may still have some. */
     if (!block && size < HAK_SUPERSLAB_SIZE - HAK_SLAB_SIZE && alignment <= HAK_SLAB_SIZE)
-        block = span_new(size, zero, hint);
+        block = span_new(size, zero, cache);
     return block;
 }
 
@@ -71,7 +99,7 @@ static void check_span(const void *block) {
             block, (unsigned long)span_slabs(block) << HAK_SLAB_SHIFT);
 }
 
-void hak_large_free(void *block, unsigned kind) {
+void hak_large_free(void *block, unsigned kind, struct hak_span_cache *cache) {
     if (kind == HAK_KIND_HUGE) {
         hak_huge_free(block);
         return;
@@ -83,7 +111,7 @@ void hak_large_free(void *block, unsigned kind) {
     /* relaxed: as in span_new */
     atomic_store_explicit(&slab->owner, HAK_OWNER_NONE, memory_order_relaxed);
     hak_event(HAK_EVENT_SPAN_FREED, count, block);
-    hak_pool_give(block, count);
+    give_slabs(block, count, cache);
 }
 
 size_t hak_large_usable(const void *block, unsigned kind) {
@@ -93,20 +121,21 @@ size_t hak_large_usable(const void *block, unsigned kind) {
     return (size_t)span_slabs(block) << HAK_SLAB_SHIFT;
 }
 
-void *hak_large_resize(void *block, unsigned kind, size_t size) {
+void *hak_large_resize(void *block, unsigned kind, size_t size, struct hak_span_cache *cache) {
     if (kind == HAK_KIND_HUGE)
         return size > HAK_SPAN_MAX / 2 ? hak_huge_resize(block, size) : NULL;
     check_span(block);
     if (size <= HAK_SMALL_MAX || size > HAK_SPAN_MAX)
         return NULL;
     unsigned have = span_slabs(block), want = slabs_for(size);
-    if (want > have && !hak_pool_extend(block, have, want))
+    if (want > have && !(cache && hak_span_cache_extend(cache, block, have, want)) &&
+        !hak_pool_extend(block, have, want))
         return NULL;
     /* relaxed: as in span_new */
     atomic_store_explicit(&hak_slab_meta_of(block)->class_index, want, memory_order_relaxed);
     atomic_store_explicit(&hak_slab_meta_of(block)->last_use, (uint8_t)want, memory_order_relaxed);
     hak_event(HAK_EVENT_SPAN_RESIZED, want, block);
     if (want < have)
-        hak_pool_give((char *)block + ((size_t)want << HAK_SLAB_SHIFT), have - want);
+        give_slabs((char *)block + ((size_t)want << HAK_SLAB_SHIFT), have - want, cache);
     return block;
 }

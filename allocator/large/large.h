@@ -2,12 +2,14 @@
 #ifndef HAK_LARGE_H
 #define HAK_LARGE_H
 
-#include "superslab/superslab.h"
+#include "large/span_cache.h"
 
 /* `size` bytes (HAK_SMALL_MAX < size, or any size with a larger alignment than slabs give) at a
- * multiple of `alignment`, a power of two. `hint` as for hak_pool_take. With `zero` all bytes are
- * zero. NULL with errno ENOMEM. */
-void *hak_large_new(size_t size, size_t alignment, bool zero, struct hak_superslab **hint);
+ * multiple of `alignment`, a power of two. `cache`, here and below, is the calling thread's, or
+ * NULL. NULL with errno ENOMEM. */
+#define HAK_ZEROED 1u /* how: all bytes are zero, */
+#define HAK_GROWS  2u /* and the block will probably become larger: it was made larger just now */
+void *hak_large_new(size_t size, size_t alignment, unsigned how, struct hak_span_cache *cache);
 
 /* Whether a block begins at an address whose page-map entry is `kind`, HAK_KIND_SPAN or
  * HAK_KIND_HUGE. The functions below end the program where it doesn't; who can say more asks first.
@@ -16,7 +18,7 @@ bool hak_large_begins(const void *block, unsigned kind);
 
 /* Frees a block whose page-map entry is `kind`, HAK_KIND_SPAN or HAK_KIND_HUGE. Ends the program
  * if the pointer is not the block's start. */
-void hak_large_free(void *block, unsigned kind);
+void hak_large_free(void *block, unsigned kind, struct hak_span_cache *cache);
 
 /* Bytes that may be used in such a block. */
 size_t hak_large_usable(const void *block, unsigned kind);
@@ -24,7 +26,7 @@ size_t hak_large_usable(const void *block, unsigned kind);
 /* The block with at least `size` usable bytes, in place or, a huge one, moved with its pages;
  * NULL when that is not possible (the block is as it was). Shrinks what has become much too large.
  */
-void *hak_large_resize(void *block, unsigned kind, size_t size);
+void *hak_large_resize(void *block, unsigned kind, size_t size, struct hak_span_cache *cache);
 
 /* Gives freed huge blocks that were kept for `delay` ms back to the system, `most` of them.
  * Returns their bytes. */

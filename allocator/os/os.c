@@ -363,6 +363,18 @@ bool hak_os_move(void *address, size_t old_size, void *target, size_t new_size) 
     return done;
 }
 
+bool hak_os_decommit(void *address, size_t size) {
+    hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
+    int kept = errno;
+    hak_unpoison(address, size);
+    bool done = mmap(address, size, PROT_NONE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED;
+    if (done)
+        hak_gauge_shrink(HAK_GAUGE_COMMITTED, size);
+    errno = kept;
+    return done;
+}
+
 bool hak_os_purge(void *address, size_t size) {
     hak_count(HAK_COUNT_SYSTEM_CALLS, 1);
     int kept = errno;

@@ -54,6 +54,10 @@ bool hak_os_resize(void *address, size_t old_size, size_t new_size);
  * system may have taken it away already, and something else be there. */
 bool hak_os_move(void *address, size_t old_size, void *target, size_t new_size);
 
+/* Makes a committed range of reserved space what it was before: no pages, no access, no commit.
+ * False where the system refuses; nothing has changed then. */
+bool hak_os_decommit(void *address, size_t size);
+
 /* Gives the pages back: the range stays mapped and reads as zeros. False where the system refuses,
  * such as for locked pages: the contents are undefined then. */
 bool hak_os_purge(void *address, size_t size);

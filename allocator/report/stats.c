@@ -96,7 +96,7 @@ void hak_report_sums(struct hak_stats *all, struct hak_gathered *room) {
     all->committed_peak = hak_gauge_peak(HAK_GAUGE_COMMITTED);
     all->mapped = hak_gauge(HAK_GAUGE_MAPPED);
     all->mapped_peak = hak_gauge_peak(HAK_GAUGE_MAPPED);
-    all->cached_slabs = room->dirty;
+    all->cached_slabs = room->dirty + hak_span_caches_kept();
     all->cached_huge = hak_huge_cached();
     all->cached = all->cached_threads + all->cached_depot + all->cached_slabs + all->cached_huge;
 }

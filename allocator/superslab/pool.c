@@ -15,17 +15,6 @@ bool hak_pool_is_filed(uint32_t id) {
     return false;
 }
 
-/* Bits at which a run of `count` set bits starts. */
-static uint32_t run_starts(uint32_t mask, unsigned count) {
-    unsigned have = 1;
-    while (have < count) {
-        unsigned step = count - have < have ? count - have : have;
-        mask &= mask >> step;
-        have += step;
-    }
-    return mask;
-}
-
 static unsigned category_of(uint32_t free) {
     if (!free)
         return HAK_CATEGORY_NONE;
@@ -88,9 +77,9 @@ static char *take_from(struct hak_superslab *ss, unsigned count, bool *zeroed, b
     for (;;) {
         /* relaxed: a preference */
         uint32_t starts =
-            run_starts(free & atomic_load_explicit(&ss->dirty, memory_order_relaxed), count);
+            hak_run_starts(free & atomic_load_explicit(&ss->dirty, memory_order_relaxed), count);
         if (!starts && !only_dirty)
-            starts = run_starts(free, count);
+            starts = hak_run_starts(free, count);
         if (!starts)
             return NULL;
         unsigned first = (unsigned)__builtin_ctz(starts);
@@ -202,9 +191,11 @@ bool hak_pool_extend(char *base, unsigned count, unsigned wanted) {
 }
 
 void hak_pool_give(char *base, unsigned count) {
-    struct hak_superslab *ss = hak_superslab_of(base);
     unsigned first = (unsigned)((uintptr_t)base >> HAK_SLAB_SHIFT) & (HAK_SUPERSLAB_SLABS - 1);
-    uint32_t mask = hak_run_mask(first, count);
+    hak_pool_give_mask(hak_superslab_of(base), hak_run_mask(first, count));
+}
+
+void hak_pool_give_mask(struct hak_superslab *ss, uint32_t mask) {
     /* relaxed: when pages are purged is a matter of milliseconds; the bit itself is released below
      */
     if (!atomic_load_explicit(&ss->dirty, memory_order_relaxed))
@@ -213,7 +204,9 @@ void hak_pool_give(char *base, unsigned count) {
     /* release: the next taker's acquire sees all that was done to the slabs, the dirty bits too */
     uint32_t old = atomic_fetch_or_explicit(&ss->free, mask, memory_order_release);
     if (old & mask)
-        hak_fatal("hakmem: slab %p was given back twice; the heap is corrupt\n", (void *)base);
+        hak_fatal("hakmem: slab %p was given back twice; the heap is corrupt\n",
+                  (void *)(((uintptr_t)ss & ~(uintptr_t)(HAK_SUPERSLAB_SIZE - 1)) +
+                           ((uintptr_t)__builtin_ctz(old & mask) << HAK_SLAB_SHIFT)));
     hak_pool_file(ss);
     hak_hint_set(&hak_pool_hints, HAK_SET_DIRTY, ss->id);
 }

@@ -26,11 +26,6 @@ extern struct hak_hints hak_pool_hints;
  * Any thread. */
 void hak_pool_file(struct hak_superslab *ss);
 
-/* Bits `first` to `first + count - 1`. */
-HAK_INLINE uint32_t hak_run_mask(unsigned first, unsigned count) {
-    return (count >= 32 ? ~(uint32_t)0 : (((uint32_t)1 << count) - 1)) << first;
-}
-
 /* A SuperSlab with all its slabs free, which is in no set yet: one that was released, or a new one.
  * NULL with errno ENOMEM. Any thread; no lock. */
 struct hak_superslab *hak_pool_grow(void);

@@ -86,6 +86,22 @@ HAK_INLINE TinySlabMeta *hak_slab_meta_of(const void *address) {
     return (TinySlabMeta *)hak_superslab_of(address) + index;
 }
 
+/* Bits `first` to `first + count - 1`. */
+HAK_INLINE uint32_t hak_run_mask(unsigned first, unsigned count) {
+    return (count >= 32 ? ~(uint32_t)0 : (((uint32_t)1 << count) - 1)) << first;
+}
+
+/* Bits at which a run of `count` set bits starts. */
+HAK_INLINE uint32_t hak_run_starts(uint32_t mask, unsigned count) {
+    unsigned have = 1;
+    while (have < count) {
+        unsigned step = count - have < have ? count - have : have;
+        mask &= mask >> step;
+        have += step;
+    }
+    return mask;
+}
+
 /* Slabs that were got from the pool. */
 struct hak_slab_run {
     char *base;  /* NULL: no memory, errno is ENOMEM */
@@ -100,6 +116,9 @@ struct hak_slab_run hak_pool_take(unsigned count, struct hak_superslab **hint, b
 
 /* Gives back slabs that were taken, whole or in part. Their metadata must say HAK_OWNER_NONE. */
 void hak_pool_give(char *base, unsigned count);
+
+/* The same for slabs of one SuperSlab that need not be neighbours: bit i, 1 to 31, is slab i. */
+void hak_pool_give_mask(struct hak_superslab *ss, uint32_t mask);
 
 /* Takes the free slabs that follow a run of `count` at `base`, up to `wanted` in all; false when
  * not all of them are free. */

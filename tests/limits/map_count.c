@@ -15,7 +15,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define PAGE ((size_t)4096)
+#define PAGE      ((size_t)4096)
+#define ROW_BYTES ((size_t)40 << 20) /* a mapping of its own; hardly touched */
 
 static size_t pages_of_address_space(void) {
     FILE *file = fopen("/proc/self/statm", "r");
@@ -31,6 +32,8 @@ static void grow_and_shrink(void) {
     for (int i = 0; i < 100; i++) {
         char *block = malloc(3 << 20), *beside = malloc(3 << 20);
         char *grown = block ? realloc(block, 20 << 20) : NULL;
+        block = grown ? grown : block;
+        grown = block ? realloc(block, 30 << 20) : NULL; /* the first one moved the contents */
         free(grown ? grown : block);
         free(beside);
     }
@@ -46,7 +49,7 @@ int main(int argc, char **argv) {
     /* Side by side, so that they are one mapping; more than the cache of freed ones keeps. */
     char *row[40];
     for (size_t i = 0; i < 40; i++)
-        if (!(row[i] = malloc(5 << 20)))
+        if (!(row[i] = malloc(ROW_BYTES)))
             give_up("no memory for a row of blocks");
     size_t before = pages_of_address_space();
     /* Every other page has another protection: each is a mapping. */

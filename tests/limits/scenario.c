@@ -147,7 +147,7 @@ static void resize(struct held *h, size_t size) {
 /* ---- the steps ------------------------------------------------------------------------------- */
 
 static const size_t odd_sizes[] = {0, 1, 24, 100, 2040, 33000, 65536, 100000, 400000, 1048576};
-static const size_t huge_sizes[] = {1500000, 3000000, 9000001};
+static const size_t huge_sizes[] = {1500000, 3000000, 9000001, 40000000};
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 
 static void every_size(void) {

@@ -39,7 +39,7 @@ def runs_and_refused(program: Path, mode: str, calls: int, **environment: str) -
 def test_every_call_fails(injected: Callable[..., Path], mode: str, environment: dict[str, str]) -> None:
     runs, refused = runs_and_refused(injected("inject"), mode, ALL, **environment)
     # One refusal is mostly made good: what is kept for reuse goes back, and the call is made again.
-    assert runs > 50 and (refused < 20 if mode == "once" else refused > 1000)
+    assert runs > 25 and (refused < 20 if mode == "once" else refused > 1000)
 
 
 def test_every_call_fails_while_ownership_is_checked(injected: Callable[..., Path]) -> None:
@@ -83,4 +83,5 @@ def test_as_many_mappings_as_there_may_be(injected: Callable[..., Path], spare: 
     found = re.fullmatch(r"refused (\d+) kept (\d+)\n", line)
     assert found
     if spare == 0:
-        assert int(found[1]) > 0 and int(found[2]) > 20 << 20
+        # Few requests are refused then, or none: most are served from what is mapped already.
+        assert int(found[2]) > 20 << 20

@@ -1,0 +1,265 @@
+/* Threads' caches of free slabs for spans: what comes back serves again, no more is kept than may
+ * be, and what a thread doesn't use goes to the others. */
+#include "check.h"
+#include "hakmem.h"
+#include "heap/heap.h"
+#include "large/span_cache.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { KIB = 1024, MOST_KEPT = 16 }; /* slabs */
+
+/* As a thread has it at its beginning. Registered, so that it must stay: one for each case. */
+static struct hak_span_cache caches[4];
+
+static unsigned kept(const struct hak_span_cache *cache) {
+    unsigned slabs = 0;
+    for (unsigned i = 0; i < HAK_SPAN_PLACES; i++)
+        slabs += (unsigned)__builtin_popcount((uint32_t)cache->places[i]);
+    return slabs;
+}
+
+static char *from_pool(unsigned count) {
+    struct hak_superslab *none = NULL;
+    char *base = hak_pool_take(count, &none, true).base;
+    assert_non_null(base);
+    return base;
+}
+
+/* Lets it keep as much as it may: what it can't serve earns that. */
+static void earn(struct hak_span_cache *cache) {
+    for (int i = 0; i < 6; i++)
+        assert_null(hak_span_cache_take(cache, HAK_SUPERSLAB_SLABS));
+}
+
+static void neighbours_serve_together(void **state) {
+    (void)state;
+    hak_init();
+    struct hak_span_cache *cache = &caches[0];
+    assert_null(hak_span_cache_take(cache, 1));
+    hak_span_cache_put(cache, from_pool(16), 16); /* the first ones are not kept */
+    assert_int_equal(kept(cache), 0);
+    earn(cache);
+    char *run = from_pool(8);
+    hak_span_cache_put(cache, run + 3 * HAK_SLAB_SIZE, 5);
+    hak_span_cache_put(cache, run, 2);
+    assert_null(hak_span_cache_take(cache, 6));
+    hak_span_cache_put(cache, run + 2 * HAK_SLAB_SIZE, 1);
+    assert_int_equal(kept(cache), 8);
+    assert_ptr_equal(hak_span_cache_take(cache, 8), run);
+    assert_null(hak_span_cache_take(cache, 1));
+    hak_span_cache_put(cache, run + 4 * HAK_SLAB_SIZE, 4);
+    assert_false(hak_span_cache_extend(cache, run, 3, 5)); /* slab 3 isn't there */
+    assert_false(hak_span_cache_extend(cache, run, 4, 9));
+    assert_false(hak_span_cache_extend(cache, run, 4, HAK_SUPERSLAB_SLABS + 1));
+    assert_true(hak_span_cache_extend(cache, run, 4, 6));
+    assert_int_equal(kept(cache), 2);
+    hak_span_cache_put(cache, run, 6);
+    hak_span_cache_empty(cache);
+    assert_int_equal(kept(cache), 0);
+}
+
+static void no_more_is_kept_than_may_be(void **state) {
+    (void)state;
+    hak_init();
+    struct hak_span_cache *cache = &caches[1];
+    earn(cache);
+    enum { SPANS = 300 };
+    static char *spans[SPANS];
+    for (int i = 0; i < SPANS; i++) {
+        hak_span_cache_count(cache, 3);
+        assert_null(hak_span_cache_take(cache, 3));
+        spans[i] = from_pool(3);
+    }
+    for (int i = 0; i < SPANS; i++) {
+        hak_span_cache_put(cache, spans[i], 3);
+        unsigned out = (unsigned)(SPANS - 1 - i) * 3;
+        assert_true(kept(cache) <= (out / 4 > MOST_KEPT ? out / 4 : MOST_KEPT));
+    }
+    assert_in_range(kept(cache), 3, MOST_KEPT);
+    /* A thread that frees only what others took keeps as little. */
+    for (int i = 0; i < SPANS; i++)
+        spans[i] = from_pool(7);
+    for (int i = 0; i < SPANS; i++)
+        hak_span_cache_put(cache, spans[i], 7);
+    assert_in_range(kept(cache), 7, MOST_KEPT);
+    hak_span_cache_empty(cache);
+}
+
+static void what_is_not_used_goes_to_the_pool(void **state) {
+    (void)state;
+    hak_init();
+    struct hak_span_cache *cache = &caches[2];
+    hak_span_cache_register(cache);
+    earn(cache);
+    hak_span_cache_put(cache, from_pool(4), 4);
+    hak_span_caches_trim(hak_span_caches(), false, 1000); /* used since the last look */
+    assert_int_equal(kept(cache), 4);
+    hak_span_cache_put(cache, hak_span_cache_take(cache, 2), 2);
+    hak_span_caches_trim(hak_span_caches(), false, 1000);
+    assert_int_equal(kept(cache), 4);
+    hak_span_caches_trim(hak_span_caches(), false, 1000);
+    assert_int_equal(kept(cache), 0);
+    hak_span_cache_put(cache, from_pool(5), 5); /* it has to earn that again */
+    assert_int_equal(kept(cache), 0);
+    earn(cache);
+    hak_span_cache_put(cache, from_pool(4), 4);
+    assert_true(hak_span_caches_kept() >= 4 * HAK_SLAB_SIZE);
+    hak_span_caches_trim(hak_span_caches(), true, 1000);
+    assert_int_equal(hak_span_caches_kept(), 0);
+    /* In parts, each going on where the last one ended. */
+    earn(cache);
+    hak_span_cache_put(cache, from_pool(4), 4);
+    struct hak_span_cache *at = hak_span_caches();
+    while (at)
+        at = hak_span_caches_trim(at, true, 1);
+    assert_int_equal(hak_span_caches_kept(), 0);
+}
+
+/* However many there are. */
+static void all_together_keep_a_bounded_part(void **state) {
+    (void)state;
+    hak_init();
+    enum { CACHES = 200 };
+    static struct hak_span_cache many[CACHES];
+    unsigned sum = 0;
+    for (int i = 0; i < CACHES; i++) {
+        earn(&many[i]);
+        hak_span_cache_put(&many[i], from_pool(16), 16);
+        sum += kept(&many[i]);
+    }
+    assert_in_range(sum, 32 * 16, 64 * 16);
+    for (int i = 0; i < CACHES; i++)
+        hak_span_cache_empty(&many[i]);
+    earn(&many[0]); /* what the others had is there for it */
+    hak_span_cache_put(&many[0], from_pool(16), 16);
+    assert_int_equal(kept(&many[0]), 16);
+    hak_span_cache_empty(&many[0]);
+}
+
+/* ---- threads ------------------------------------------------------------------------------- */
+
+static pthread_barrier_t barrier;
+
+static void *free_and_sleep(void *argument) {
+    (void)argument;
+    void *spans[8];
+    for (int round = 0; round < 8; round++) {
+        for (int i = 0; i < 8; i++) {
+            spans[i] = hak_malloc(100 * KIB);
+            memset(spans[i], 1, 100 * KIB);
+        }
+        for (int i = 0; i < 8; i++)
+            hak_free(spans[i]);
+    }
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    return NULL;
+}
+
+static void a_sleeping_thread_keeps_nothing(void **state) {
+    (void)state;
+    assert_int_equal(hak_option_set("HAKMEM_PURGE_DELAY", 20), 0);
+    enum { THREADS = 4 };
+    assert_int_equal(pthread_barrier_init(&barrier, NULL, THREADS + 1), 0);
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, free_and_sleep, NULL), 0);
+    pthread_barrier_wait(&barrier);
+    assert_true(hak_span_caches_kept() > 0);
+    for (int i = 0; i < 200 && hak_span_caches_kept(); i++) {
+        usleep(5000);
+        for (int j = 0; j < 100; j++) { /* slow paths without a span */
+            void *block = hak_memalign(2 * HAK_SPAN_MAX, 2 * HAK_SPAN_MAX);
+            assert_non_null(block);
+            hak_free(block);
+        }
+    }
+    assert_int_equal(hak_span_caches_kept(), 0);
+    pthread_barrier_wait(&barrier);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+}
+
+static void an_ended_thread_keeps_nothing(void **state) {
+    (void)state;
+    assert_int_equal(hak_option_set("HAKMEM_PURGE_DELAY", -1), 0);
+    hak_collect();
+    assert_int_equal(pthread_barrier_init(&barrier, NULL, 2), 0);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, free_and_sleep, NULL), 0);
+    pthread_barrier_wait(&barrier);
+    assert_true(hak_span_caches_kept() > 0);
+    pthread_barrier_wait(&barrier);
+    pthread_join(thread, NULL);
+    assert_int_equal(hak_span_caches_kept(), 0);
+}
+
+#ifdef HAKMEM_SANITIZED
+#define HAK_SPANS_TEST_ROUNDS 5000
+#else
+#define HAK_SPANS_TEST_ROUNDS 200000
+#endif
+enum { OWNERS = 2, ROUNDS = HAK_SPANS_TEST_ROUNDS, HELD = 12 };
+static _Atomic bool over;
+static _Atomic unsigned wrong;
+
+static void *use_spans(void *argument) {
+    uint64_t seed = (uintptr_t)argument;
+    struct {
+        uintptr_t *bytes;
+        size_t slabs;
+    } held[HELD] = {{NULL, 0}};
+    for (int round = 0; round < ROUNDS; round++) {
+        unsigned i = (unsigned)(next_random(&seed) % HELD);
+        if (held[i].bytes) {
+            for (size_t s = 0; s < held[i].slabs; s++)
+                wrong +=
+                    held[i].bytes[s * HAK_SLAB_SIZE / sizeof(uintptr_t)] != (uintptr_t)argument;
+            hak_free(held[i].bytes);
+            held[i].bytes = NULL;
+            continue;
+        }
+        held[i].slabs = 1 + next_random(&seed) % 9;
+        held[i].bytes = hak_malloc(held[i].slabs * HAK_SLAB_SIZE);
+        for (size_t s = 0; held[i].bytes && s < held[i].slabs; s++)
+            held[i].bytes[s * HAK_SLAB_SIZE / sizeof(uintptr_t)] = (uintptr_t)argument;
+    }
+    for (int i = 0; i < HELD; i++)
+        hak_free(held[i].bytes);
+    return NULL;
+}
+
+static void *trim_all_the_time(void *argument) {
+    (void)argument;
+    while (!over)
+        hak_span_caches_trim(hak_span_caches(), true, 1000);
+    return NULL;
+}
+
+static void no_slab_has_two_holders(void **state) {
+    (void)state;
+    hak_init();
+    pthread_t threads[OWNERS], trimmer;
+    assert_int_equal(pthread_create(&trimmer, NULL, trim_all_the_time, NULL), 0);
+    for (uintptr_t i = 0; i < OWNERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, use_spans, (void *)(i + 1)), 0);
+    for (int i = 0; i < OWNERS; i++)
+        pthread_join(threads[i], NULL);
+    over = true;
+    pthread_join(trimmer, NULL);
+    assert_int_equal(wrong, 0);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(neighbours_serve_together),
+    cmocka_unit_test(no_more_is_kept_than_may_be),
+    cmocka_unit_test(what_is_not_used_goes_to_the_pool),
+    cmocka_unit_test(all_together_keep_a_bounded_part),
+    cmocka_unit_test(a_sleeping_thread_keeps_nothing),
+    cmocka_unit_test(an_ended_thread_keeps_nothing),
+    cmocka_unit_test(no_slab_has_two_holders),
+};
+CHECK_MAIN(tests)
