@@ -293,7 +293,8 @@ static void *aligned_new(size_t alignment, size_t size) {
         size_t rounded = hak_round_up((size ? size : 1) + hak_guard_bytes, alignment);
         if (rounded <= HAK_SMALL_MAX) {
             unsigned class_index = hak_size_class(rounded);
-            while (class_index <= HAK_CLASS_MAX && hak_class_size[class_index] % alignment)
+            /* its remainder, without a division */
+            while (class_index <= HAK_CLASS_MAX && hak_class_size[class_index] & (alignment - 1))
                 class_index++;
             if (class_index <= HAK_CLASS_MAX)
                 return small_new(class_index, size);
