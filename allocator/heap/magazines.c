@@ -25,7 +25,7 @@
  * them may be waiting for a processor. */
 #define FALLS_OF_A_DRAIN 2u
 /* The magazine of a class that is being drained may have this share of the blocks that are out. */
-#define DRAIN_SHARE 2u
+#define DRAIN_SHARE 4u
 /* Blocks that go home one by one while a class keeps watch, and between two looks at who needs them
  * where a class has no magazine. */
 #define WATCH_BLOCKS 24u
