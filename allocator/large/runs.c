@@ -3,6 +3,7 @@
 #include "base/counters.h"
 #include "base/options.h"
 #include "os/os.h"
+#include "superslab/superslab.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -196,17 +197,6 @@ static enum took take(struct hak_run_piece *piece, size_t first, size_t end) {
 
 /* ---- finding ------------------------------------------------------------------------------- */
 
-/* Bits at which a run of `count` (1 to 64) set bits starts. */
-static uint64_t starts_in(uint64_t mask, size_t count) {
-    size_t have = 1;
-    while (have < count) {
-        size_t step = count - have < have ? count - have : have;
-        mask &= mask >> step;
-        have += step;
-    }
-    return mask;
-}
-
 /* The first unit of the first free run from the word of `from` on; -1: there is none. */
 static int64_t find(const struct hak_run_piece *piece, size_t count, size_t from) {
     size_t run = 0; /* free units right before the word */
@@ -220,7 +210,7 @@ static int64_t find(const struct hak_run_piece *piece, size_t count, size_t from
             run += WORD_UNITS;
             continue;
         }
-        uint64_t starts = count < WORD_UNITS ? starts_in(~taken, count) : 0;
+        uint64_t starts = count < WORD_UNITS ? hak_run_starts(~taken, count) : 0;
         if (starts)
             return (int64_t)(i * WORD_UNITS) + __builtin_ctzll(starts);
         run = (size_t)__builtin_clzll(taken);

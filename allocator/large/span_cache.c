@@ -87,9 +87,9 @@ char *hak_span_cache_take(struct hak_span_cache *cache, unsigned count) {
     used(cache);
     for (unsigned i = 0; i < HAK_SPAN_PLACES; i++) {
         uint64_t word = look_at(&cache->places[i]);
-        uint32_t starts;
+        uint64_t starts;
         while ((starts = hak_run_starts(slabs_of(word), count))) {
-            unsigned first = (unsigned)__builtin_ctz(starts);
+            unsigned first = (unsigned)__builtin_ctzll(starts);
             if (!change(&cache->places[i], &word, word & ~(uint64_t)hak_run_mask(first, count)))
                 continue;
             cache->taken += count;

@@ -76,13 +76,13 @@ static char *take_from(struct hak_superslab *ss, unsigned count, bool *zeroed, b
     uint32_t free = atomic_load_explicit(&ss->free, memory_order_relaxed);
     for (;;) {
         /* relaxed: a preference */
-        uint32_t starts =
+        uint64_t starts =
             hak_run_starts(free & atomic_load_explicit(&ss->dirty, memory_order_relaxed), count);
         if (!starts && !only_dirty)
             starts = hak_run_starts(free, count);
         if (!starts)
             return NULL;
-        unsigned first = (unsigned)__builtin_ctz(starts);
+        unsigned first = (unsigned)__builtin_ctzll(starts);
         uint32_t mask = hak_run_mask(first, count);
         /* acquire: all that the last user of these slabs did to them lies before */
         if (atomic_compare_exchange_weak_explicit(&ss->free, &free, free & ~mask,

@@ -91,11 +91,11 @@ HAK_INLINE uint32_t hak_run_mask(unsigned first, unsigned count) {
     return (count >= 32 ? ~(uint32_t)0 : (((uint32_t)1 << count) - 1)) << first;
 }
 
-/* Bits at which a run of `count` set bits starts. */
-HAK_INLINE uint32_t hak_run_starts(uint32_t mask, unsigned count) {
-    unsigned have = 1;
+/* Bits at which a run of `count` (1 to 64) set bits starts. */
+HAK_INLINE uint64_t hak_run_starts(uint64_t mask, size_t count) {
+    size_t have = 1;
     while (have < count) {
-        unsigned step = count - have < have ? count - have : have;
+        size_t step = count - have < have ? count - have : have;
         mask &= mask >> step;
         have += step;
     }
