@@ -94,8 +94,7 @@ static bool reaches(unsigned first, unsigned slabs, unsigned index) {
  * metadata, and overlaps what others say: then it is something that was there once.
  * relaxed: as above. */
 static void describe_region(struct hak_place *place, struct hak_superslab *ss, unsigned index) {
-    const char *base =
-        (const char *)((uintptr_t)place->address & ~(uintptr_t)(HAK_SUPERSLAB_SIZE - 1));
+    const char *base = hak_superslab_base(place->address);
     place->kind = HAK_PLACE_FREE_SLAB;
     unsigned first = index, kind, last = 0;
     while (!(kind = hak_page_map_get(base + ((size_t)first << HAK_SLAB_SHIFT))) && first > 1)

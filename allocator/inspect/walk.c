@@ -64,7 +64,7 @@ static int walk_slab(struct walk *walk, char *base, unsigned class_index) {
 }
 
 static int walk_superslab(struct walk *walk, struct hak_superslab *ss) {
-    char *base = (char *)((uintptr_t)ss & ~(uintptr_t)(HAK_SUPERSLAB_SIZE - 1));
+    char *base = hak_superslab_base(ss);
     for (unsigned i = 1; i < HAK_SUPERSLAB_SLABS; i++) {
         char *unit = base + ((size_t)i << HAK_SLAB_SHIFT);
         unsigned kind = hak_page_map_get(unit);

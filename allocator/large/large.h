@@ -1,14 +1,15 @@
-/* Blocks larger than a slab's: spans of whole slabs, and beyond 1 MiB mappings of their own. */
+/* Blocks larger than a slab's: spans of whole slabs, and beyond 1 MiB huge blocks. */
 #ifndef HAK_LARGE_H
 #define HAK_LARGE_H
 
 #include "large/span_cache.h"
 
+#define HAK_ZEROED 1u /* all bytes of a new block are zero */
+#define HAK_GROWS  2u /* it will probably become larger: it was made larger just now */
+
 /* `size` bytes (HAK_SMALL_MAX < size, or any size with a larger alignment than slabs give) at a
- * multiple of `alignment`, a power of two. `cache`, here and below, is the calling thread's, or
- * NULL. NULL with errno ENOMEM. */
-#define HAK_ZEROED 1u /* how: all bytes are zero, */
-#define HAK_GROWS  2u /* and the block will probably become larger: it was made larger just now */
+ * multiple of `alignment`, a power of two; `how` is a sum of the above. `cache`, here and below, is
+ * the calling thread's, or NULL. NULL with errno ENOMEM. */
 void *hak_large_new(size_t size, size_t alignment, unsigned how, struct hak_span_cache *cache);
 
 /* Whether a block begins at an address whose page-map entry is `kind`, HAK_KIND_SPAN or

@@ -3,7 +3,7 @@
 #include "base/counters.h"
 #include "base/options.h"
 #include "os/os.h"
-#include "superslab/superslab.h"
+#include "superslab/arena.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -14,9 +14,8 @@
 #define CLAIM_TRIES 8u  /* times that another thread may be faster before another way is taken */
 #define PURGE_MOST  8u  /* parts purged to make room for one */
 #define TRY_AGAIN   64u /* requests without a piece, after one was refused */
-#define OF_LIMIT                                                                                   \
-    32u /* a piece is so small a part of the address space that the process may have, */
-#define PIECES_MOST 8u /* and where it is limited there are no more of them */
+#define PIECE_MOST  ((size_t)1 << 30) /* bytes */
+#define PIECES_MOST 8u /* where the address space that the process may have is limited */
 
 struct word {
     _Atomic uint64_t taken;     /* by a holder, or by who purges */
@@ -245,11 +244,9 @@ static char *take_from(struct hak_run_piece *piece, size_t count, bool *refused)
 
 /* Bytes of a piece: as many as SuperSlabs reserve at a time, whole words of units. */
 static size_t piece_size(void) {
-    size_t wanted = (size_t)hak_option(HAK_OPT_ARENA_RESERVE) << 20, limit = hak_os_address_limit();
-    if (limit != SIZE_MAX && wanted > limit / OF_LIMIT)
-        wanted = limit / OF_LIMIT;
-    if (wanted > (size_t)1 << 30)
-        wanted = (size_t)1 << 30;
+    size_t wanted = hak_arena_piece_size();
+    if (wanted > PIECE_MOST)
+        wanted = PIECE_MOST;
     return wanted & ~(WORD_UNITS * HAK_SLAB_SIZE - 1);
 }
 

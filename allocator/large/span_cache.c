@@ -23,9 +23,6 @@ static uint32_t slabs_of(uint64_t word) {
 static char *base_of(uint64_t word) {
     return (char *)((uintptr_t)(word >> 32) << HAK_SUPERSLAB_SHIFT);
 }
-static unsigned number_of(const char *base) {
-    return (unsigned)((uintptr_t)base >> HAK_SLAB_SHIFT) & (HAK_SUPERSLAB_SLABS - 1);
-}
 static uint64_t look_at(const _Atomic uint64_t *place) {
     return atomic_load_explicit(place, memory_order_relaxed); /* relaxed: the exchange checks it */
 }
@@ -102,7 +99,7 @@ char *hak_span_cache_take(struct hak_span_cache *cache, unsigned count) {
 
 bool hak_span_cache_extend(struct hak_span_cache *cache, const char *base, unsigned count,
                            unsigned most) {
-    unsigned first = number_of(base);
+    unsigned first = hak_slab_number(base);
     if (first + most > HAK_SUPERSLAB_SLABS)
         return false;
     uint64_t region = region_of(base), mask = hak_run_mask(first + count, most - count);
@@ -169,7 +166,7 @@ void hak_span_cache_put(struct hak_span_cache *cache, char *base, unsigned count
         return;
     }
     unsigned place;
-    uint32_t mask = hak_run_mask(number_of(base), count);
+    uint32_t mask = hak_run_mask(hak_slab_number(base), count);
     cache->put += count; /* first: what others take out at once is counted, too */
     while ((place = add(cache, region_of(base), mask)) == HAK_SPAN_PLACES)
         make_room(cache, HAK_SPAN_PLACES);

@@ -34,14 +34,14 @@ static void add_superslab(struct hak_gathered *found, const struct hak_superslab
     uint32_t free = atomic_load_explicit(&ss->free, memory_order_relaxed);
     uint32_t dirty = atomic_load_explicit(&ss->dirty, memory_order_relaxed);
     found->dirty += (uint64_t)__builtin_popcount(free & dirty) << HAK_SLAB_SHIFT;
-    uintptr_t base = (uintptr_t)ss & ~(uintptr_t)(HAK_SUPERSLAB_SIZE - 1);
+    const char *base = hak_superslab_base(ss);
     for (unsigned i = 1; i < HAK_SUPERSLAB_SLABS;) {
         if (free >> i & 1u) {
             i++;
             continue;
         }
         const TinySlabMeta *slab = &ss->slabs[i - 1];
-        unsigned kind = hak_page_map_get((const void *)(base + ((uintptr_t)i << HAK_SLAB_SHIFT)));
+        unsigned kind = hak_page_map_get(base + ((size_t)i << HAK_SLAB_SHIFT));
         if (kind == HAK_KIND_SPAN) {
             i += add_span(found, slab);
             continue;

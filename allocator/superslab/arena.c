@@ -21,15 +21,17 @@ static uintptr_t end_of(uint64_t word) {
     return (uintptr_t)(word & UINT32_MAX) << HAK_SUPERSLAB_SHIFT;
 }
 
+size_t hak_arena_piece_size(void) {
+    size_t wanted = (size_t)hak_option(HAK_OPT_ARENA_RESERVE) << 20;
+    size_t limit = hak_os_address_limit();
+    return limit != SIZE_MAX && wanted > limit / 32 ? limit / 32 : wanted;
+}
+
 /* A new piece, as the word would say it; 0: there is none. */
 static uint64_t reserve_piece(void) {
     /* relaxed: a thread that doesn't see it yet is refused once more */
     static _Atomic bool refused;
-    size_t wanted = (size_t)hak_option(HAK_OPT_ARENA_RESERVE) << 20;
-    size_t limit = hak_os_address_limit();
-    if (limit != SIZE_MAX && wanted > limit / 32)
-        wanted = limit / 32;
-    wanted &= ~(HAK_SUPERSLAB_SIZE - 1);
+    size_t wanted = hak_arena_piece_size() & ~(HAK_SUPERSLAB_SIZE - 1);
     if (atomic_load_explicit(&refused, memory_order_relaxed))
         return 0;
     for (; wanted >= 4 * HAK_SUPERSLAB_SIZE; wanted = (wanted / 2) & ~(HAK_SUPERSLAB_SIZE - 1)) {

@@ -12,7 +12,7 @@
 #define BODY_SIZE (HAK_SUPERSLAB_SIZE - HAK_SLAB_SIZE) /* bytes: all slabs but the header's */
 
 static char *body_of(const struct hak_superslab *ss) {
-    return (char *)(((uintptr_t)ss & ~(uintptr_t)(HAK_SUPERSLAB_SIZE - 1)) + HAK_SLAB_SIZE);
+    return hak_superslab_base(ss) + HAK_SLAB_SIZE;
 }
 
 size_t hak_pool_release(void) {

@@ -93,8 +93,7 @@ static char *take_from(struct hak_superslab *ss, unsigned count, bool *zeroed, b
                 atomic_fetch_and_explicit(&ss->dirty, ~mask, memory_order_relaxed);
             *zeroed = !dirty;
             hak_pool_file(ss);
-            uintptr_t base = (uintptr_t)ss & ~(uintptr_t)(HAK_SUPERSLAB_SIZE - 1);
-            return (char *)(base + ((uintptr_t)first << HAK_SLAB_SHIFT));
+            return hak_superslab_base(ss) + ((size_t)first << HAK_SLAB_SHIFT);
         }
     }
 }
@@ -173,7 +172,7 @@ struct hak_slab_run hak_pool_take(unsigned count, struct hak_superslab **hint, b
 
 bool hak_pool_extend(char *base, unsigned count, unsigned wanted) {
     struct hak_superslab *ss = hak_superslab_of(base);
-    unsigned first = (unsigned)((uintptr_t)base >> HAK_SLAB_SHIFT) & (HAK_SUPERSLAB_SLABS - 1);
+    unsigned first = hak_slab_number(base);
     if (first + wanted > HAK_SUPERSLAB_SLABS)
         return false;
     uint32_t mask = hak_run_mask(first + count, wanted - count);
@@ -191,8 +190,7 @@ bool hak_pool_extend(char *base, unsigned count, unsigned wanted) {
 }
 
 void hak_pool_give(char *base, unsigned count) {
-    unsigned first = (unsigned)((uintptr_t)base >> HAK_SLAB_SHIFT) & (HAK_SUPERSLAB_SLABS - 1);
-    hak_pool_give_mask(hak_superslab_of(base), hak_run_mask(first, count));
+    hak_pool_give_mask(hak_superslab_of(base), hak_run_mask(hak_slab_number(base), count));
 }
 
 void hak_pool_give_mask(struct hak_superslab *ss, uint32_t mask) {
@@ -205,8 +203,8 @@ void hak_pool_give_mask(struct hak_superslab *ss, uint32_t mask) {
     uint32_t old = atomic_fetch_or_explicit(&ss->free, mask, memory_order_release);
     if (old & mask)
         hak_fatal("hakmem: slab %p was given back twice; the heap is corrupt\n",
-                  (void *)(((uintptr_t)ss & ~(uintptr_t)(HAK_SUPERSLAB_SIZE - 1)) +
-                           ((uintptr_t)__builtin_ctz(old & mask) << HAK_SLAB_SHIFT)));
+                  (void *)(hak_superslab_base(ss) +
+                           ((size_t)__builtin_ctz(old & mask) << HAK_SLAB_SHIFT)));
     hak_pool_file(ss);
     hak_hint_set(&hak_pool_hints, HAK_SET_DIRTY, ss->id);
 }

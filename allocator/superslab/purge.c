@@ -24,7 +24,7 @@ static unsigned purge_superslab(struct hak_superslab *ss, uint64_t now, uint64_t
             hak_hint_set(&hak_pool_hints, HAK_SET_DIRTY, ss->id);
         return 0;
     }
-    char *base = (char *)((uintptr_t)ss & ~(uintptr_t)(HAK_SUPERSLAB_SIZE - 1));
+    char *base = hak_superslab_base(ss);
     uint32_t purged = 0;
     for (uint32_t rest = mask; rest;) {
         unsigned first = (unsigned)__builtin_ctz(rest);

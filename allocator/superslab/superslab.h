@@ -79,11 +79,20 @@ HAK_INLINE struct hak_superslab *hak_superslab_of(const void *address) {
     return (struct hak_superslab *)(base + colour * 4096u);
 }
 
+/* The region of a SuperSlab, from its header's address or any other in it. */
+HAK_INLINE char *hak_superslab_base(const void *address) {
+    return (char *)((uintptr_t)address & ~(uintptr_t)(HAK_SUPERSLAB_SIZE - 1));
+}
+
+/* The number of the slab in which an address lies; 1 to 31. */
+HAK_INLINE unsigned hak_slab_number(const void *address) {
+    return (unsigned)((uintptr_t)address >> HAK_SLAB_SHIFT) & (HAK_SUPERSLAB_SLABS - 1);
+}
+
 /* The metadata of the slab in which an address lies; slab 1 to 31. */
 HAK_INLINE TinySlabMeta *hak_slab_meta_of(const void *address) {
-    uintptr_t index = (uintptr_t)address >> HAK_SLAB_SHIFT & (HAK_SUPERSLAB_SLABS - 1);
     /* What stands before slab 1's is as long as that. */
-    return (TinySlabMeta *)hak_superslab_of(address) + index;
+    return (TinySlabMeta *)hak_superslab_of(address) + hak_slab_number(address);
 }
 
 /* Bits `first` to `first + count - 1`. */

@@ -40,6 +40,15 @@ static void touch(const struct hak_run *run) {
         run->base[i] = 'x';
 }
 
+static uintptr_t *word_of(const struct hak_run *run, size_t at) {
+    return (uintptr_t *)(void *)(run->base + at);
+}
+
+static void sign(const struct hak_run *run, size_t from, uintptr_t who) {
+    for (size_t at = from; at < run->size; at += UNIT)
+        *word_of(run, at) = who;
+}
+
 static bool is_zero(const char *bytes, size_t size) {
     for (size_t i = 0; i < size; i++)
         if (bytes[i])
@@ -84,19 +93,17 @@ static void runs_of_every_length_are_apart(void **state) {
     static struct hak_run runs[MOST];
     for (size_t i = 0; i < MOST; i++) {
         runs[i] = taken((i + 1) * UNIT);
-        for (size_t at = 0; at < runs[i].size; at += UNIT)
-            *(size_t *)(void *)(runs[i].base + at) = i;
+        sign(&runs[i], 0, i);
     }
     for (size_t i = 0; i < MOST; i += 2)
         hak_run_shrink(&runs[i], 0);
     for (size_t i = 0; i < MOST; i += 2) {
         runs[i] = taken((MOST - i) * UNIT);
-        for (size_t at = 0; at < runs[i].size; at += UNIT)
-            *(size_t *)(void *)(runs[i].base + at) = i;
+        sign(&runs[i], 0, i);
     }
     for (size_t i = 0; i < MOST; i++) {
         for (size_t at = 0; at < runs[i].size; at += UNIT)
-            assert_int_equal(*(size_t *)(void *)(runs[i].base + at), i);
+            assert_int_equal(*word_of(&runs[i], at), i);
         hak_run_shrink(&runs[i], 0);
     }
     hak_collect();
@@ -300,15 +307,6 @@ static void pieces_follow_each_other(void **state) {
 enum { THREADS = 3, ROUNDS = HAK_RUNS_TEST_ROUNDS, HELD = 6 };
 static _Atomic bool over;
 static _Atomic unsigned wrong;
-
-static uintptr_t *word_of(const struct hak_run *run, size_t at) {
-    return (uintptr_t *)(void *)(run->base + at);
-}
-
-static void sign(const struct hak_run *run, size_t from, uintptr_t who) {
-    for (size_t at = from; at < run->size; at += UNIT)
-        *word_of(run, at) = who;
-}
 
 static void *take_and_give(void *argument) {
     uintptr_t who = (uintptr_t)argument;
