@@ -12,15 +12,15 @@
 #include <unistd.h>
 
 /* Resident memory may not exceed --resident-percent of the most that ever was live (threads and
- * size classes have their peaks at different times), and RESIDENT_EXTRA (what the depot, the cache
- * of huge blocks and the purge delay hold back), and for each thread a slab of each of 56 size
- * classes.
+ * size classes have their peaks at different times), and RESIDENT_EXTRA (64 MiB of freed huge
+ * blocks, and as much for what the depot, the threads' free slabs for spans and the purge delay
+ * hold back), and for each thread a slab of each of 56 size classes.
  *
  * When all is freed it has to fall to RESIDENT_AT_END within SECONDS_TO_FALL of occasional calls:
  * the thread that freed it keeps 16 blocks of each class, each of which may lie in another slab.
  *
  * Not checked in sanitizer builds, which have memory of their own. */
-#define RESIDENT_EXTRA    ((size_t)64 << 20)
+#define RESIDENT_EXTRA    ((size_t)128 << 20)
 #define RESIDENT_A_THREAD ((size_t)56 * 65536)
 #define RESIDENT_AT_END   ((size_t)64 << 20)
 #define SECONDS_TO_FALL   15.0
@@ -35,7 +35,7 @@ static const char usage[] =
     "  --max-live MIB    bytes live at a time (default 256)\n"
     "  --hang-seconds N  fails when no thread has done anything for so long (default 60)\n"
     "  --resident-percent N\n"
-    "                    bytes resident at a time, of the most that ever was live, beside 64 MiB\n"
+    "                    bytes resident at a time, of the most that ever was live, beside 128 MiB\n"
     "                    and 3.5 MiB a thread (default 125); 0: memory is not checked\n"
     "Exit status: 0 all was well, 1 the allocator failed, 2 wrong arguments.\n";
 
