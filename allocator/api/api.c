@@ -224,7 +224,25 @@ void *hak_calloc(size_t count, size_t size) {
     return block;
 }
 
-void *hak_realloc(void *block, size_t size) {
+/* Whether a small block that the program holds may serve as one of `size` bytes, too; 0 never does.
+ * Shrinking a small block by moving it would cost more than it saves; with guards every one moves,
+ * so that who still uses the old block is found. False for what realloc may not take, too. */
+static bool stays(void *block, size_t size) {
+    struct hak_marks *marks = hak_marks_now();
+    uint64_t place;
+    size_t kind;
+    hak_look_up(block, marks, &place, &kind);
+    if (HAK_UNLIKELY(kind - 1 >= HAK_CLASS_MAX || place || hak_guarding()))
+        return false;
+    size_t usable = hak_class_size[kind];
+    if (size - 1 >= usable || (size <= usable / 2 && usable > 128) || hak_is_marked(block))
+        return false;
+    hak_poison(block, usable);
+    hak_unpoison(block, size);
+    return true;
+}
+
+HAK_NOINLINE static void *realloc_rare(void *block, size_t size) {
     if (!block)
         return hak_malloc(size);
     if (size == 0) {
@@ -235,13 +253,6 @@ void *hak_realloc(void *block, size_t size) {
     size_t usable;
     if (HAK_LIKELY(kind - 1 < HAK_CLASS_MAX)) {
         usable = small_usable(block, kind, "realloc");
-        /* Shrinking a small block by moving it would cost more than it saves; with guards every
-         * one moves, so that who still uses the old block is found. */
-        if (!hak_guarding() && size <= usable && (size > usable / 2 || usable <= 128)) {
-            hak_poison(block, usable);
-            hak_unpoison(block, size);
-            return block;
-        }
         hak_unpoison(block, usable);
     } else {
         usable = usable_size(block, kind, "realloc");
@@ -272,6 +283,10 @@ void *hak_realloc(void *block, size_t size) {
     return moved;
 }
 
+void *hak_realloc(void *block, size_t size) {
+    return HAK_LIKELY(stays(block, size)) ? block : realloc_rare(block, size);
+}
+
 void *hak_reallocarray(void *block, size_t count, size_t size) {
     size_t bytes;
     if (HAK_UNLIKELY(__builtin_mul_overflow(count, size, &bytes))) {
@@ -283,24 +298,26 @@ void *hak_reallocarray(void *block, size_t count, size_t size) {
 
 /* ---- aligned blocks ------------------------------------------------------------------------ */
 
-/* `alignment` is a power of two. A block of a slab lies at a multiple of its class's size, and so
- * has that size's alignment. */
+/* The class's magazine is empty, or looks so; or the block is a large one. */
+HAK_NOINLINE static void *aligned_rare(size_t alignment, size_t size) {
+    hak_init();
+    if (alignment <= HAK_SMALL_MAX && size <= HAK_SMALL_MAX - hak_guard_bytes)
+        return small_new(hak_size_class_aligned(alignment, size + hak_guard_bytes), size);
+    return large_new(size, alignment, 0);
+}
+
+/* `alignment` is a power of two. */
 static void *aligned_new(size_t alignment, size_t size) {
     if (alignment <= HAK_MIN_ALIGN)
         return hak_malloc(size);
-    hak_init();
-    if (size <= HAK_SMALL_MAX && alignment <= HAK_SMALL_MAX) {
-        size_t rounded = hak_round_up((size ? size : 1) + hak_guard_bytes, alignment);
-        if (rounded <= HAK_SMALL_MAX) {
-            unsigned class_index = hak_size_class(rounded);
-            /* its remainder, without a division */
-            while (class_index <= HAK_CLASS_MAX && hak_class_size[class_index] & (alignment - 1))
-                class_index++;
-            if (class_index <= HAK_CLASS_MAX)
-                return small_new(class_index, size);
-        }
-    }
-    return large_new(size, alignment, 0);
+    if (HAK_UNLIKELY(alignment > HAK_SMALL_MAX || size > HAK_SMALL_MAX))
+        return aligned_rare(alignment, size);
+    void *block = hak_take_from_magazine(hak_size_class_aligned(alignment, size));
+    if (HAK_UNLIKELY(!block))
+        return aligned_rare(alignment, size);
+    hak_unpoison(block, size);
+    hak_unmark(block);
+    return block;
 }
 
 void *hak_aligned_alloc(size_t alignment, size_t size) {

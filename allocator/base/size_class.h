@@ -43,4 +43,18 @@ HAK_INLINE unsigned hak_size_class(size_t size) {
     return class_index + (hak_class_size[class_index] < size); /* no two classes end in one step */
 }
 
+/* Alignments that blocks of slabs have: 16, 32 and so on to HAK_SMALL_MAX. Of each, bit c is set
+ * for a class c of whose size it is a divisor. */
+#define HAK_ALIGNMENTS 12u
+extern HAK_HIDDEN const uint64_t hak_class_aligned[HAK_ALIGNMENTS];
+
+/* The class of a request of at most HAK_SMALL_MAX bytes at a multiple of `alignment`, a power of
+ * two from HAK_MIN_ALIGN to HAK_SMALL_MAX. A block of a slab lies at a multiple of its class's
+ * size, and so has that size's alignment. */
+HAK_INLINE unsigned hak_size_class_aligned(size_t alignment, size_t size) {
+    uint64_t classes = hak_class_aligned[__builtin_ctzll(alignment / HAK_MIN_ALIGN)];
+    /* never none: the last class's size is a multiple of all */
+    return (unsigned)__builtin_ctzll(classes & ~(uint64_t)0 << hak_size_class(size));
+}
+
 #endif

@@ -42,6 +42,17 @@ static void powers_of_two_are_classes(void **state) {
         assert_int_equal(hak_class_size[hak_size_class(size)], size);
 }
 
+static void aligned_requests_get_the_smallest_class_that_is(void **state) {
+    (void)state;
+    for (size_t alignment = HAK_MIN_ALIGN; alignment <= HAK_SMALL_MAX; alignment *= 2)
+        for (size_t size = 0; size <= HAK_SMALL_MAX; size += 1 + size / 64) {
+            unsigned c = hak_size_class(size);
+            while (hak_class_size[c] % alignment != 0)
+                c++;
+            assert_int_equal(hak_size_class_aligned(alignment, size), c);
+        }
+}
+
 static void slabs_have_no_long_tails(void **state) {
     (void)state;
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++)
@@ -61,6 +72,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(sizes_grow_and_are_aligned),
     cmocka_unit_test(waste_is_bounded),
     cmocka_unit_test(powers_of_two_are_classes),
+    cmocka_unit_test(aligned_requests_get_the_smallest_class_that_is),
     cmocka_unit_test(slabs_have_no_long_tails),
     cmocka_unit_test(pages_with_a_header_waste_little),
 };
