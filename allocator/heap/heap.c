@@ -14,10 +14,9 @@
 
 /* ---- the thread-local block ---------------------------------------------------------------- */
 
-/* The magazine of whoever has none: its NULL makes it empty, top == end makes it full. */
-static void *no_magazine[1];
+void *hak_no_magazine[1];
 
-#define EMPTY4  no_magazine, no_magazine, no_magazine, no_magazine
+#define EMPTY4  hak_no_magazine, hak_no_magazine, hak_no_magazine, hak_no_magazine
 #define EMPTY16 EMPTY4, EMPTY4, EMPTY4, EMPTY4
 _Thread_local struct hak_thread hak_thread = {
     .top = {EMPTY16, EMPTY16, EMPTY16, EMPTY16},
@@ -25,11 +24,6 @@ _Thread_local struct hak_thread hak_thread = {
 };
 
 _Thread_local bool hak_thread_ended;
-
-static void forget_magazines(void) {
-    for (unsigned c = 0; c < HAK_KIND_COUNT; c++)
-        hak_thread.top[c] = hak_thread.end[c] = no_magazine;
-}
 
 /* ---- birth and end ------------------------------------------------------------------------- */
 
@@ -42,27 +36,19 @@ static pthread_key_t thread_end_key;
 static bool thread_end_is_known; /* there is a key; set before the first heap */
 
 static struct hak_heap *new_heap(void) {
-    size_t slots = 0;
-    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++)
-        slots += 1 + HAK_SLOTS_BESIDE + 1 + hak_magazine_slots(c);
-    size_t bytes = sizeof(struct hak_heap) + slots * sizeof(void *);
+    size_t bytes = sizeof(struct hak_heap) + hak_magazines_slots() * sizeof(void *);
     size_t hidden = hak_instrumented ? sizeof(struct hak_thread) : 0;
     struct hak_heap *heap = hak_os_meta(bytes + hidden, HAK_CACHE_LINE);
     if (!heap)
         return NULL;
-    if (hidden)
+    if (hidden) {
         heap->magazines = (struct hak_thread *)((char *)heap + bytes);
+        for (unsigned c = 0; c < HAK_KIND_COUNT; c++)
+            heap->magazines->top[c] = heap->magazines->end[c] = hak_no_magazine;
+    }
     hak_counters_register(&heap->counters);
     hak_span_cache_register(&heap->spans);
     hak_count(HAK_COUNT_HEAPS, 1);
-    void **beside = heap->slots; /* zero, as all memory of the system is */
-    void **own = beside + HAK_CLASS_MAX * (1 + HAK_SLOTS_BESIDE);
-    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
-        heap->classes[c].beside = beside;
-        heap->classes[c].own = own;
-        beside += 1 + HAK_SLOTS_BESIDE;
-        own += 1 + hak_magazine_slots(c);
-    }
     /* relaxed: nobody knows the heap before it owns a slab, and hak_heap_enter releases it first */
     atomic_store_explicit(&heap->pending, HAK_PENDING_CLOSED, memory_order_relaxed);
     return heap;
@@ -119,7 +105,7 @@ void hak_heap_exit(void) {
     hak_span_cache_empty(&heap->spans);
     heap->spans.hint = NULL;
     heap->spans.out = 0;
-    forget_magazines();
+    hak_magazines_end(heap);
     hak_self = 0;
     hak_counters = NULL;
     if (hak_option(HAK_OPT_CRASH_LOG))

@@ -2,17 +2,18 @@
  *
  *   thread-local block (1 KiB)         thread heap (one mapping, reused by later threads)
  *   +---------------------------+      +----------------------------------------------------+
- *   | top[0..63] -> last block  |----->| slots of class 1: NULL | b | b | b | . | . | . |    |
- *   | end[0..63] -> last slot   |----->|                          top ^          end ^       |
- *   +---------------------------+      | slots of class 2: NULL | ...                       |
- *                                      | per class: capacity, slabs with blocks, exhausted  |
+ *   | top[0..63] -> last block  |----->| per class: capacity, slabs with blocks, exhausted, |
+ *   | end[0..63] -> last slot   |----->|   first slots: NULL | b | b | b | . | . | . |      |
+ *   +---------------------------+      |                       top ^          end ^         |
+ *                                      | more slots of each class: NULL | ...               |
  *                                      | slabs with a remote queue (pushed by others)       |
  *                                      +----------------------------------------------------+
  *
  * A magazine is an array of blocks of one class, last in first out. Below its first slot lies a
  * NULL, so that an empty one and a class without a magazine look alike to malloc: *top is NULL.
  * To free, a full one and a kind that has none look alike: top == end. A thread without a heap
- * has all its tops and ends at one shared empty magazine, from the first instruction on. */
+ * has all its tops and ends at one shared empty magazine, from the first instruction on, and so has
+ * every thread those of classes that it hasn't used yet: what a heap has for them isn't touched. */
 #ifndef HAK_HEAP_H
 #define HAK_HEAP_H
 
@@ -35,11 +36,15 @@ extern HAK_HIDDEN _Thread_local struct hak_thread hak_thread
  * nothing while this is off. Written once, by hak_init. */
 extern HAK_HIDDEN bool hak_instrumented;
 
+/* The magazine of whoever has none: its NULL makes it empty, top == end makes it full. */
+extern HAK_HIDDEN void *hak_no_magazine[1];
+
+#define HAK_SLOTS_BESIDE 32u
+
 /* A class's part of a heap. */
 struct hak_heap_class {
-    void **bottom;           /* the slot with the NULL: one of the next two */
-    void **beside;           /* of HAK_SLOTS_BESIDE slots, near those of other classes */
-    void **own;              /* of `most` slots */
+    void **bottom;           /* the slot with the NULL: `beside`, or `own` */
+    void **own;              /* of `most` slots; NULL: not needed so far */
     uint16_t capacity;       /* slots in use now; end - bottom */
     uint16_t most;           /* slots that there are */
     uint16_t first;          /* slots in use at first, */
@@ -63,9 +68,9 @@ struct hak_heap_class {
     /* Slabs that this heap owned and may claim again; any of them may be another's by now. */
     TinySlabMeta *hot;   /* in use when the heap's last thread ended, or NULL */
     TinySlabMeta *bench; /* the last that a live thread gave up, or NULL */
+    /* The magazine as long as it is a small one. */
+    void *beside[1 + HAK_SLOTS_BESIDE];
 };
-
-#define HAK_SLOTS_BESIDE 32u
 
 #define HAK_STICKY 32u /* entries of a heap's ring */
 
@@ -93,6 +98,9 @@ struct hak_heap {
     /* Further slabs that this heap owned, the class in the low bits of their address; 0: none. */
     uintptr_t sticky[HAK_STICKY];
     uint64_t sticky_classes; /* bit c: there may be some of class c among them */
+    uint64_t begun;          /* bit c: class c has a magazine */
+    uint64_t bounded;        /* bit c: its bounds were computed, from the options' values below */
+    uint64_t owning;         /* bit c: there may be own slabs of class c */
     long bounds_from[2]; /* the options from which the classes' bounds were computed, plus one */
     /* Taken from the pending stack, and not yet looked at. */
     TinySlabMeta *told;
@@ -103,9 +111,14 @@ struct hak_heap {
     struct hak_trace trace;                 /* for the crash log */
     struct hak_counter_set counters;
     struct hak_heap_class classes[HAK_CLASS_MAX + 1];
-    void *slots[];
+    void *slots[]; /* each class's own */
 };
 #define HAK_PENDING_CLOSED ((uintptr_t)1)
+
+/* The lowest class of a set of them that isn't empty. */
+HAK_INLINE unsigned hak_first_class(uint64_t classes) {
+    return (unsigned)__builtin_ctzll(classes);
+}
 
 /* The slow end of malloc for a size class: a block, from wherever one is to be had. NULL, ENOMEM.
  */
@@ -158,16 +171,19 @@ struct hak_heap *hak_heap_enter(void);
  * borrowed for one call. */
 extern HAK_HIDDEN _Thread_local bool hak_thread_ended __attribute__((tls_model("initial-exec")));
 
-/* Magazines (magazines.c). Slots of its own that a class needs. */
-unsigned hak_magazine_slots(unsigned class_index);
-/* Lets a thread begin with empty ones, as small as they are at first. */
+/* Magazines (magazines.c). Slots that the own ones of all classes need. */
+size_t hak_magazines_slots(void);
+/* Blocks that a class's magazine has at most; twice as many as one in the depot. */
+unsigned hak_magazine_most(unsigned class_index);
+/* Lets a thread begin without any: a class's begins when the class is first used. */
 void hak_magazines_open(struct hak_heap *heap);
 /* Gives all blocks home. */
 void hak_magazines_empty(struct hak_heap *heap);
-/* The same, and they are as at first. */
+/* There are none any more, which must be empty. */
+void hak_magazines_end(struct hak_heap *heap);
+/* Gives all blocks home, and each begins as at first when its class is next used. While the heap is
+ * asleep none holds anything: each call takes its slow path. */
 void hak_magazines_begin_again(struct hak_heap *heap);
-/* The same, and they hold nothing: each call takes its slow path, until they begin again. */
-void hak_magazines_close(struct hak_heap *heap);
 /* Of those without a use since the last call half goes back. */
 void hak_magazines_shrink_idle(struct hak_heap *heap);
 

@@ -57,16 +57,20 @@ static bool abandon(struct hak_heap *heap, unsigned most) {
     heap->kept = NULL;
     do {
         before = most;
-        for (unsigned c = 1; c <= HAK_CLASS_MAX && most; c++)
-            most -= abandon_class(heap, &heap->classes[c], most);
+        for (uint64_t rest = heap->owning; rest && most; rest &= rest - 1)
+            most -= abandon_class(heap, &heap->classes[hak_first_class(rest)], most);
     } while (most && most != before);
+    if (most)
+        heap->owning = 0;
     return most > 0;
 }
 
 static bool owns_more_than(const struct hak_heap *heap, unsigned most) {
     unsigned slabs = 0;
-    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++)
-        slabs += heap->classes[c].partials + heap->classes[c].exhausteds;
+    for (uint64_t rest = heap->owning; rest; rest &= rest - 1) {
+        const struct hak_heap_class *class = &heap->classes[hak_first_class(rest)];
+        slabs += class->partials + class->exhausteds;
+    }
     return slabs > most;
 }
 

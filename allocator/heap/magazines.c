@@ -47,18 +47,30 @@
 /* ---- bounds -------------------------------------------------------------------------------- */
 
 /* Room for a full magazine of the depot, and as much again. */
-unsigned hak_magazine_slots(unsigned class_index) {
+static unsigned slots_of(unsigned class_index) {
     return 2 * hak_magazine_batch(class_index);
 }
 
+/* Slots that the classes before one need, and their NULLs. */
+static size_t slots_before(unsigned class_index) {
+    size_t slots = 0;
+    for (unsigned c = 1; c < class_index; c++)
+        slots += 1 + slots_of(c);
+    return slots;
+}
+
+size_t hak_magazines_slots(void) {
+    return slots_before(HAK_CLASS_MAX + 1);
+}
+
 /* The same for every heap, since a magazine of the depot must fit into any. */
-static uint16_t most_of(unsigned class_index) {
+unsigned hak_magazine_most(unsigned class_index) {
     size_t bytes = (size_t)hak_option(HAK_OPT_MAGAZINE_MAX) << 10;
     size_t most = bytes / hak_class_size[class_index] & ~(size_t)1;
     if (most < 2)
         most = 2;
-    unsigned slots = hak_magazine_slots(class_index);
-    return (uint16_t)(most < slots ? most : slots);
+    unsigned slots = slots_of(class_index);
+    return most < slots ? (unsigned)most : slots;
 }
 
 static uint16_t first_slots(unsigned class_index, unsigned most) {
@@ -77,20 +89,21 @@ static uint16_t refill_of(unsigned class_index, unsigned bytes, unsigned most) {
     return (uint16_t)(blocks ? blocks : 1);
 }
 
-/* For a heap's first thread, and where the options changed since: divisions take a microsecond, a
- * thread may live for ten. */
-static void compute_bounds(struct hak_heap *heap) {
-    long from[2] = {hak_option(HAK_OPT_MAGAZINE_MAX) + 1, hak_option(HAK_OPT_MAGAZINE_MIN) + 1};
-    if (!memcmp(from, heap->bounds_from, sizeof from))
+static uint64_t bit_of(unsigned class_index) {
+    return (uint64_t)1 << class_index;
+}
+
+/* For the first thread of a heap that uses the class, and where the options changed since: the
+ * divisions of all classes take a microsecond, a thread may live for ten. */
+static void compute_bounds(struct hak_heap *heap, unsigned class_index) {
+    struct hak_heap_class *class = &heap->classes[class_index];
+    if (heap->bounded & bit_of(class_index))
         return;
-    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
-        struct hak_heap_class *class = &heap->classes[c];
-        class->most = most_of(c);
-        class->first = first_slots(c, class->most);
-        class->first_refill = refill_of(c, FIRST_REFILL_BYTES, class->first / 2u);
-        class->refill_most = refill_of(c, REFILL_BYTES, class->most / 2u);
-    }
-    memcpy(heap->bounds_from, from, sizeof from);
+    class->most = (uint16_t)hak_magazine_most(class_index);
+    class->first = first_slots(class_index, class->most);
+    class->first_refill = refill_of(class_index, FIRST_REFILL_BYTES, class->first / 2u);
+    class->refill_most = refill_of(class_index, REFILL_BYTES, class->most / 2u);
+    heap->bounded |= bit_of(class_index);
 }
 
 /* The first slot of a class's magazine that may have so many blocks. A magazine begins in a few
@@ -98,7 +111,9 @@ static void compute_bounds(struct hak_heap *heap) {
  * when it grows it moves to slots of its own. */
 static void **room_for(struct hak_heap *heap, unsigned class_index, unsigned blocks) {
     struct hak_heap_class *class = &heap->classes[class_index];
-    if (blocks > HAK_SLOTS_BESIDE && class->bottom != class->own) {
+    if (blocks > HAK_SLOTS_BESIDE && class->bottom == class->beside) {
+        if (!class->own) /* zero, as all memory of the system is */
+            class->own = heap->slots + slots_before(class_index);
         unsigned count = (unsigned)(heap->magazines->top[class_index] - class->bottom);
         memcpy(class->own + 1, class->bottom + 1, count * sizeof *class->own);
         class->bottom = class->own;
@@ -115,9 +130,12 @@ static void set_capacity(struct hak_heap *heap, unsigned class_index, unsigned c
     heap->magazines->end[class_index] = class->bottom + class->capacity;
 }
 
-/* As small as at first, and empty; without room for strangers, if the blocks are small. */
+/* As small as at first, and empty; without room for strangers, if the blocks are small, or while
+ * the heap is asleep. */
 static void begin(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
+    compute_bounds(heap, class_index);
+    heap->begun |= bit_of(class_index);
     class->misses = class->falls = 0;
     class->draining = false;
     class->strangers = 0;
@@ -125,16 +143,34 @@ static void begin(struct hak_heap *heap, unsigned class_index) {
     heap->magazines->top[class_index] = class->bottom;
     bool shares_lines = hak_class_size[class_index] < HAK_CACHE_LINE;
     class->one_by_one = shares_lines ? STRANGERS + 1 : 0;
-    set_capacity(heap, class_index, shares_lines ? 0 : class->first);
+    set_capacity(heap, class_index, shares_lines || heap->asleep ? 0 : class->first);
+}
+
+static bool has_begun(const struct hak_heap *heap, unsigned class_index) {
+    return heap->begun & bit_of(class_index);
+}
+
+/* What has no magazine yet, or none any more, gets one. */
+static void see_that_it_began(struct hak_heap *heap, unsigned class_index) {
+    if (HAK_UNLIKELY(!has_begun(heap, class_index)))
+        begin(heap, class_index);
 }
 
 void hak_magazines_open(struct hak_heap *heap) {
-    compute_bounds(heap);
+    long from[2] = {hak_option(HAK_OPT_MAGAZINE_MAX) + 1, hak_option(HAK_OPT_MAGAZINE_MIN) + 1};
+    if (memcmp(from, heap->bounds_from, sizeof from) != 0)
+        heap->bounded = 0;
+    memcpy(heap->bounds_from, from, sizeof from);
     heap->falls = 0;
     heap->fallen = 0;
+}
+
+void hak_magazines_end(struct hak_heap *heap) {
     memset(heap->watch, 0, sizeof heap->watch);
-    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++)
-        begin(heap, c);
+    for (; heap->begun; heap->begun &= heap->begun - 1) {
+        unsigned c = hak_first_class(heap->begun);
+        heap->magazines->top[c] = heap->magazines->end[c] = hak_no_magazine;
+    }
 }
 
 /* ---- giving back --------------------------------------------------------------------------- */
@@ -150,23 +186,13 @@ static void empty_magazine(struct hak_heap *heap, unsigned class_index) {
 }
 
 void hak_magazines_empty(struct hak_heap *heap) {
-    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++)
-        empty_magazine(heap, c);
+    for (uint64_t rest = heap->begun; rest; rest &= rest - 1)
+        empty_magazine(heap, hak_first_class(rest));
 }
 
 void hak_magazines_begin_again(struct hak_heap *heap) {
-    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
-        empty_magazine(heap, c);
-        begin(heap, c);
-    }
-}
-
-void hak_magazines_close(struct hak_heap *heap) {
-    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
-        empty_magazine(heap, c);
-        begin(heap, c);
-        set_capacity(heap, c, 0);
-    }
+    hak_magazines_empty(heap);
+    hak_magazines_end(heap);
 }
 
 /* What a class may have in the depot. A thread that is alone has nobody to exchange with, and what
@@ -221,7 +247,8 @@ static void shed(struct hak_heap *heap, unsigned class_index, unsigned batch) {
 /* Magazines of which the thread made no use since the last look give half of what they hold back.
  */
 void hak_magazines_shrink_idle(struct hak_heap *heap) {
-    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
+    for (uint64_t rest = heap->begun; rest; rest &= rest - 1) {
+        unsigned c = hak_first_class(rest);
         struct hak_heap_class *class = &heap->classes[c];
         unsigned misses = class->misses;
         class->misses = 0;
@@ -298,6 +325,7 @@ void *hak_heap_refill(unsigned class_index) {
         hak_heap_tick_now();
     else
         hak_heap_tick();
+    see_that_it_began(heap, class_index);
     /* Making the heap known to the thread library may have allocated, and so filled it already. */
     void **top = heap->magazines->top[class_index];
     if (HAK_UNLIKELY(top != class->bottom)) {
@@ -360,7 +388,7 @@ static unsigned calmest_near(const struct hak_heap *heap, unsigned class_index) 
     unsigned calmest = class_index, c = class_index / HAK_WATCHED * HAK_WATCHED;
     unsigned end = c + HAK_WATCHED <= HAK_CLASS_MAX ? c + HAK_WATCHED : HAK_CLASS_MAX + 1;
     for (c += !c; c < end; c++)
-        if (heap->classes[c].out > 0 && heap->classes[c].misses &&
+        if (has_begun(heap, c) && heap->classes[c].out > 0 && heap->classes[c].misses &&
             heap->classes[c].misses < heap->classes[calmest].misses)
             calmest = c;
     return calmest;
@@ -436,6 +464,7 @@ void hak_heap_overflow(void *block, unsigned class_index) {
     bool fits = true;
     if (heap->magazines->top[class_index] == heap->magazines->end[class_index]) {
         hak_heap_tick();
+        see_that_it_began(heap, class_index);
         heap->classes[class_index].misses++;
         fits = heap->magazines->top[class_index] != heap->magazines->end[class_index] ||
                make_room(heap, class_index);

@@ -139,7 +139,7 @@ HAK_NOINLINE static void tick_slow(struct hak_heap *heap) {
     heap->asleep = mine && now >= old + sleep;
     if (heap->asleep) {
         heap->woke_at = now;
-        hak_magazines_close(heap);
+        hak_magazines_begin_again(heap); /* and hold nothing until it is awake */
     } else if (looked_at && now >= looked_at + sleep + sleep / 4)
         hak_magazines_begin_again(heap); /* this thread did */
     else if (mine)

@@ -39,9 +39,7 @@ static uint64_t own_blocks(unsigned class_index) {
 
 /* Free blocks of a class in the depot, if all its magazines there are full. */
 static uint64_t depot_blocks(unsigned class_index) {
-    const struct hak_heap *heap = hak_heap_self();
-    unsigned batch = heap ? heap->classes[class_index].most / 2u : hak_magazine_batch(class_index);
-    return (uint64_t)hak_depot_magazines(class_index) * batch;
+    return (uint64_t)hak_depot_magazines(class_index) * (hak_magazine_most(class_index) / 2);
 }
 
 /* The size classes' part: what is out of the slabs is with the program, in the depot, or with some
