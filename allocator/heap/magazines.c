@@ -321,7 +321,7 @@ void *hak_heap_refill(unsigned class_index) {
         return NULL;
     struct hak_heap_class *class = &heap->classes[class_index];
     /* Who asks for a block after a long drain, or for the first one in a while, may have slept. */
-    if (class->draining || !class->misses)
+    if (!has_begun(heap, class_index) || class->draining || !class->misses)
         hak_heap_tick_now();
     else
         hak_heap_tick();
@@ -465,9 +465,10 @@ void hak_heap_overflow(void *block, unsigned class_index) {
     if (heap->magazines->top[class_index] == heap->magazines->end[class_index]) {
         hak_heap_tick();
         see_that_it_began(heap, class_index);
+    }
+    if (heap->magazines->top[class_index] == heap->magazines->end[class_index]) {
         heap->classes[class_index].misses++;
-        fits = heap->magazines->top[class_index] != heap->magazines->end[class_index] ||
-               make_room(heap, class_index);
+        fits = make_room(heap, class_index);
     }
     if (HAK_LIKELY(fits))
         *++heap->magazines->top[class_index] = block;
