@@ -224,22 +224,28 @@ void *hak_calloc(size_t count, size_t size) {
     return block;
 }
 
-/* Whether a small block that the program holds may serve as one of `size` bytes, too; 0 never does.
- * Shrinking a small block by moving it would cost more than it saves; with guards every one moves,
- * so that who still uses the old block is found. False for what realloc may not take, too. */
+/* Whether a small block of so many usable bytes may serve as one of `size` bytes, too; then it
+ * does. Shrinking it by moving it would cost more than it saves; with guards every one moves, so
+ * that who still uses the old block is found. 0 is for others to see to. */
+static bool stays_as(void *block, size_t usable, size_t size) {
+    if (hak_guarding() || size - 1 >= usable || (size <= usable / 2 && usable > 128))
+        return false;
+    hak_poison(block, usable);
+    hak_unpoison(block, size);
+    return true;
+}
+
+/* The same for a block whose class isn't known yet; false for what realloc may not take, too, and
+ * without the flat page map. */
 static bool stays(void *block, size_t size) {
     struct hak_marks *marks = hak_marks_now();
     uint64_t place;
     size_t kind;
     hak_look_up(block, marks, &place, &kind);
-    if (HAK_UNLIKELY(kind - 1 >= HAK_CLASS_MAX || place || hak_guarding()))
+    if (HAK_UNLIKELY(kind - 1 >= HAK_CLASS_MAX || place || (uint64_t)(uintptr_t)block >> 48 ||
+                     hak_is_marked(block)))
         return false;
-    size_t usable = hak_class_size[kind];
-    if (size - 1 >= usable || (size <= usable / 2 && usable > 128) || hak_is_marked(block))
-        return false;
-    hak_poison(block, usable);
-    hak_unpoison(block, size);
-    return true;
+    return stays_as(block, hak_class_size[kind], size);
 }
 
 HAK_NOINLINE static void *realloc_rare(void *block, size_t size) {
@@ -253,6 +259,8 @@ HAK_NOINLINE static void *realloc_rare(void *block, size_t size) {
     size_t usable;
     if (HAK_LIKELY(kind - 1 < HAK_CLASS_MAX)) {
         usable = small_usable(block, kind, "realloc");
+        if (stays_as(block, usable, size))
+            return block;
         hak_unpoison(block, usable);
     } else {
         usable = usable_size(block, kind, "realloc");

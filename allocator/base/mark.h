@@ -21,7 +21,7 @@
 
 #include <stdatomic.h>
 
-/* What free() reads, beside the thread's magazines. Written once, by hak_init. */
+/* What free() and realloc() read, beside the thread's magazines. Written once, by hak_init. */
 struct hak_marks {
     uint64_t scale;                /* 2^48: an address times this is its unit, and the offset in 16
                                       bits below; 0 while the flat page map isn't there: then

@@ -161,6 +161,7 @@ HAK_COLD static void init_slow(void) {
     hak_options_init();
     hak_guard_init();
     hak_instrumented = hak_guarding() || hak_option(HAK_OPT_STATS);
+    hak_magazines_init();
     hak_page_map_init();
     /* The program may have taken all there are (PTHREAD_KEYS_MAX): allocation is slow then. */
     thread_end_is_known = pthread_key_create(&thread_end_key, at_thread_end) == 0;

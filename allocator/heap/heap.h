@@ -13,7 +13,8 @@
  * NULL, so that an empty one and a class without a magazine look alike to malloc: *top is NULL.
  * To free, a full one and a kind that has none look alike: top == end. A thread without a heap
  * has all its tops and ends at one shared empty magazine, from the first instruction on, and so has
- * every thread those of classes that it hasn't used yet: what a heap has for them isn't touched. */
+ * every thread those of classes that it hasn't used yet, or not since it slept: what a heap has for
+ * them isn't touched. */
 #ifndef HAK_HEAP_H
 #define HAK_HEAP_H
 
@@ -171,7 +172,9 @@ struct hak_heap *hak_heap_enter(void);
  * borrowed for one call. */
 extern HAK_HIDDEN _Thread_local bool hak_thread_ended __attribute__((tls_model("initial-exec")));
 
-/* Magazines (magazines.c). Slots that the own ones of all classes need. */
+/* Magazines (magazines.c). Sets them up; once, before all else. */
+void hak_magazines_init(void);
+/* Slots that the own ones of all classes need. */
 size_t hak_magazines_slots(void);
 /* Blocks that a class's magazine has at most; twice as many as one in the depot. */
 unsigned hak_magazine_most(unsigned class_index);

@@ -52,15 +52,15 @@ static unsigned slots_of(unsigned class_index) {
 }
 
 /* Slots that the classes before one need, and their NULLs. */
-static size_t slots_before(unsigned class_index) {
-    size_t slots = 0;
-    for (unsigned c = 1; c < class_index; c++)
-        slots += 1 + slots_of(c);
-    return slots;
+static uint16_t slots_before[HAK_CLASS_MAX + 2];
+
+void hak_magazines_init(void) {
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++)
+        slots_before[c + 1] = (uint16_t)(slots_before[c] + 1 + slots_of(c));
 }
 
 size_t hak_magazines_slots(void) {
-    return slots_before(HAK_CLASS_MAX + 1);
+    return slots_before[HAK_CLASS_MAX + 1];
 }
 
 /* The same for every heap, since a magazine of the depot must fit into any. */
@@ -97,6 +97,10 @@ static uint64_t bit_of(unsigned class_index) {
  * divisions of all classes take a microsecond, a thread may live for ten. */
 static void compute_bounds(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
+    long from[2] = {hak_option(HAK_OPT_MAGAZINE_MAX) + 1, hak_option(HAK_OPT_MAGAZINE_MIN) + 1};
+    if (HAK_UNLIKELY(memcmp(from, heap->bounds_from, sizeof from) != 0))
+        heap->bounded = 0;
+    memcpy(heap->bounds_from, from, sizeof from);
     if (heap->bounded & bit_of(class_index))
         return;
     class->most = (uint16_t)hak_magazine_most(class_index);
@@ -107,13 +111,13 @@ static void compute_bounds(struct hak_heap *heap, unsigned class_index) {
 }
 
 /* The first slot of a class's magazine that may have so many blocks. A magazine begins in a few
- * slots beside those of other classes, so that a thread that has little of each needs few pages;
- * when it grows it moves to slots of its own. */
+ * slots beside what else the heap knows of the class, so that a thread that has little of each
+ * needs few pages; when it grows it moves to slots of its own. */
 static void **room_for(struct hak_heap *heap, unsigned class_index, unsigned blocks) {
     struct hak_heap_class *class = &heap->classes[class_index];
     if (blocks > HAK_SLOTS_BESIDE && class->bottom == class->beside) {
         if (!class->own) /* zero, as all memory of the system is */
-            class->own = heap->slots + slots_before(class_index);
+            class->own = heap->slots + slots_before[class_index];
         unsigned count = (unsigned)(heap->magazines->top[class_index] - class->bottom);
         memcpy(class->own + 1, class->bottom + 1, count * sizeof *class->own);
         class->bottom = class->own;
@@ -157,10 +161,6 @@ static void see_that_it_began(struct hak_heap *heap, unsigned class_index) {
 }
 
 void hak_magazines_open(struct hak_heap *heap) {
-    long from[2] = {hak_option(HAK_OPT_MAGAZINE_MAX) + 1, hak_option(HAK_OPT_MAGAZINE_MIN) + 1};
-    if (memcmp(from, heap->bounds_from, sizeof from) != 0)
-        heap->bounded = 0;
-    memcpy(heap->bounds_from, from, sizeof from);
     heap->falls = 0;
     heap->fallen = 0;
 }

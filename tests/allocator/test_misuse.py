@@ -16,6 +16,9 @@ MISUSES = {
     "inside_huge": ("char *q = malloc(5000000); free(q + 16);", "invalid pointer"),
     "twice_span": ("char *q = malloc(100000); free(q); free(q);", "invalid pointer"),
     "twice_huge": ("char *q = malloc(5000000); free(q); free(q);", "invalid pointer"),
+    "realloc_upper_bits": (
+        "char *q = malloc(100); p = realloc((void *)((unsigned long)q | 1ul << 60), 100);", "invalid pointer",
+    ),
     "realloc_foreign": ("int x; p = realloc(&x, 10);", "invalid pointer"),
     "usable_foreign": ("int x; malloc_usable_size(&x);", "invalid pointer"),
     # Taken for a block until it comes home.

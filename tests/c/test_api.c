@@ -1,5 +1,6 @@
 /* The functions as a program sees them: sizes, alignments, contents, errors, errno. */
 #include "check.h"
+#include "base/guard.h"
 #include "hakmem.h"
 
 #include <errno.h>
@@ -96,6 +97,25 @@ static void realloc_keeps_the_contents(void **state) {
             size = wanted;
         }
         free(p);
+    }
+}
+
+static void a_small_block_stays_while_it_fits(void **state) {
+    (void)state;
+    for (size_t size = 100; size <= 20000; size += size / 2) {
+        char *p = malloc(size), *q;
+        size_t usable = malloc_usable_size(p);
+        if (hak_guarding()) { /* every resize moves */
+            free(p);
+            return;
+        }
+        for (size_t wanted = usable / 2 + 1; wanted <= usable; wanted += 1 + wanted / 64) {
+            q = realloc(p, wanted);
+            assert_ptr_equal(q, p);
+        }
+        q = realloc(p, usable + 1);
+        assert_ptr_not_equal(q, p);
+        free(q);
     }
 }
 
@@ -294,6 +314,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(usable_bytes_can_all_be_used),
     cmocka_unit_test(calloc_clears_used_memory),
     cmocka_unit_test(realloc_keeps_the_contents),
+    cmocka_unit_test(a_small_block_stays_while_it_fits),
     cmocka_unit_test(realloc_grows_in_small_steps),
     cmocka_unit_test(realloc_of_nothing_and_to_nothing),
     cmocka_unit_test(too_much_is_refused),

@@ -1,10 +1,12 @@
 /* Magazines and heaps over time: idle ones shrink, late destructors borrow, failures stay local. */
 #include "check.h"
 #include "base/counters.h"
+#include "base/options.h"
 #include "base/size_class.h"
 #include "heap/heap.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -162,10 +164,56 @@ static void a_failed_resize_unmaps_nothing_else(void **state) {
     assert_null(failed);
 }
 
+static size_t resident(void) {
+    char text[128] = "";
+    int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    assert_true(read(file, text, sizeof text - 1) > 0);
+    close(file);
+    return strtoul(strchr(text, ' '), NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void occasional(size_t size, unsigned calls) {
+    for (unsigned i = 0; i < calls; i++) {
+        void *volatile block = malloc(size);
+        free(block);
+        usleep(1000);
+    }
+}
+
+/* The second sleep is seen by the first call of a class that was used before the first one alone.
+ */
+static void sleep_after_sleep_is_seen(void **state) {
+    (void)state;
+#ifdef HAKMEM_SANITIZED
+    skip(); /* memory of its own */
+#endif
+    enum { BLOCKS = 100000 };
+    static void *blocks[BLOCKS];
+    long delay = hak_option(HAK_OPT_PURGE_DELAY);
+    hak_option_value[HAK_OPT_PURGE_DELAY] = 100;
+    for (unsigned i = 0; i < 200; i++)
+        blocks[i] = malloc(16);
+    for (unsigned i = 0; i < 200; i++)
+        free(blocks[i]);
+    usleep(300000);
+    occasional(40000, 300);
+    size_t before = resident();
+    for (unsigned i = 0; i < BLOCKS; i++)
+        memset(blocks[i] = malloc(512), 1, 512);
+    for (unsigned i = 0; i < BLOCKS; i++)
+        free(blocks[i]);
+    usleep(400000);
+    occasional(16, 50);
+    size_t after = resident();
+    hak_option_value[HAK_OPT_PURGE_DELAY] = delay;
+    assert_true(after < before + BLOCKS * 512 / 4);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_idle_magazine_is_refilled_within_its_slots),
     cmocka_unit_test(bursts_keep_their_blocks_apart),
     cmocka_unit_test(late_large_blocks_lose_no_heap),
     cmocka_unit_test(a_failed_resize_unmaps_nothing_else),
+    cmocka_unit_test(sleep_after_sleep_is_seen),
 };
 CHECK_MAIN(tests)
