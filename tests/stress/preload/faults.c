@@ -36,7 +36,7 @@ void *malloc(size_t size) {
 #ifdef FAULT_TWICE
     static _Thread_local void *last;
     static _Thread_local size_t last_size;
-    if (last_size < size || !now(200)) {
+    if (!last || last_size < size || !now(200)) { /* none after a call that must fail */
         last = __libc_malloc(size);
         last_size = size;
     }
