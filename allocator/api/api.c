@@ -107,12 +107,8 @@ HAK_NOINLINE void *hak_malloc_slow(size_t size) {
     if (HAK_UNLIKELY(size > HAK_SMALL_MAX))
         return malloc_rare(size);
     /* The hit path of the classes that are beyond its table. */
-    void *block = hak_take_from_magazine(hak_size_class(size));
-    if (HAK_UNLIKELY(!block))
-        return malloc_rare(size);
-    hak_unpoison(block, size);
-    hak_unmark(block);
-    return block;
+    void *block = hak_class_hit(hak_size_class(size), size);
+    return HAK_LIKELY(block != NULL) ? block : malloc_rare(size);
 }
 
 /* In a sanitizer build the runtime has an allocator of its own; blocks that it allocated inside the
@@ -320,12 +316,8 @@ static void *aligned_new(size_t alignment, size_t size) {
         return hak_malloc(size);
     if (HAK_UNLIKELY(alignment > HAK_SMALL_MAX || size > HAK_SMALL_MAX))
         return aligned_rare(alignment, size);
-    void *block = hak_take_from_magazine(hak_size_class_aligned(alignment, size));
-    if (HAK_UNLIKELY(!block))
-        return aligned_rare(alignment, size);
-    hak_unpoison(block, size);
-    hak_unmark(block);
-    return block;
+    void *block = hak_class_hit(hak_size_class_aligned(alignment, size), size);
+    return HAK_LIKELY(block != NULL) ? block : aligned_rare(alignment, size);
 }
 
 void *hak_aligned_alloc(size_t alignment, size_t size) {

@@ -34,17 +34,22 @@ HAK_INLINE void *hak_take_from_magazine(unsigned class_index) {
     return block;
 }
 
-/* A block from the thread's magazine; NULL if it has none, or the size isn't one of the table's. */
-HAK_INLINE void *hak_malloc_hit(size_t size) {
-    hak_burn(); /* nothing, but in a test build */
-    if (HAK_UNLIKELY(size > HAK_TABLE_MAX))
-        return NULL;
-    void *block = hak_take_from_magazine(hak_size_class_small(size));
+/* A block of a class from the thread's magazine, for `size` bytes; NULL if it has none. */
+HAK_INLINE void *hak_class_hit(unsigned class_index, size_t size) {
+    void *block = hak_take_from_magazine(class_index);
     if (HAK_LIKELY(block != NULL)) {
         hak_unpoison(block, size);
         hak_unmark(block);
     }
     return block;
+}
+
+/* The same by the size alone; NULL also if it isn't one of the table's. */
+HAK_INLINE void *hak_malloc_hit(size_t size) {
+    hak_burn(); /* nothing, but in a test build */
+    if (HAK_UNLIKELY(size > HAK_TABLE_MAX))
+        return NULL;
+    return hak_class_hit(hak_size_class_small(size), size);
 }
 
 /* 14 instructions on x86-64, the return included, when the magazine has a block: 13, and the mark.

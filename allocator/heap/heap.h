@@ -116,7 +116,10 @@ struct hak_heap {
 };
 #define HAK_PENDING_CLOSED ((uintptr_t)1)
 
-/* The lowest class of a set of them that isn't empty. */
+/* Sets of classes: that of one, and the lowest of a set that isn't empty. */
+HAK_INLINE uint64_t hak_class_bit(unsigned class_index) {
+    return (uint64_t)1 << class_index;
+}
 HAK_INLINE unsigned hak_first_class(uint64_t classes) {
     return (unsigned)__builtin_ctzll(classes);
 }

@@ -89,25 +89,22 @@ static uint16_t refill_of(unsigned class_index, unsigned bytes, unsigned most) {
     return (uint16_t)(blocks ? blocks : 1);
 }
 
-static uint64_t bit_of(unsigned class_index) {
-    return (uint64_t)1 << class_index;
-}
-
 /* For the first thread of a heap that uses the class, and where the options changed since: the
  * divisions of all classes take a microsecond, a thread may live for ten. */
 static void compute_bounds(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
     long from[2] = {hak_option(HAK_OPT_MAGAZINE_MAX) + 1, hak_option(HAK_OPT_MAGAZINE_MIN) + 1};
-    if (HAK_UNLIKELY(memcmp(from, heap->bounds_from, sizeof from) != 0))
+    if (HAK_UNLIKELY(memcmp(from, heap->bounds_from, sizeof from) != 0)) {
         heap->bounded = 0;
-    memcpy(heap->bounds_from, from, sizeof from);
-    if (heap->bounded & bit_of(class_index))
+        memcpy(heap->bounds_from, from, sizeof from);
+    }
+    if (heap->bounded & hak_class_bit(class_index))
         return;
     class->most = (uint16_t)hak_magazine_most(class_index);
     class->first = first_slots(class_index, class->most);
     class->first_refill = refill_of(class_index, FIRST_REFILL_BYTES, class->first / 2u);
     class->refill_most = refill_of(class_index, REFILL_BYTES, class->most / 2u);
-    heap->bounded |= bit_of(class_index);
+    heap->bounded |= hak_class_bit(class_index);
 }
 
 /* The first slot of a class's magazine that may have so many blocks. A magazine begins in a few
@@ -139,7 +136,7 @@ static void set_capacity(struct hak_heap *heap, unsigned class_index, unsigned c
 static void begin(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
     compute_bounds(heap, class_index);
-    heap->begun |= bit_of(class_index);
+    heap->begun |= hak_class_bit(class_index);
     class->misses = class->falls = 0;
     class->draining = false;
     class->strangers = 0;
@@ -151,7 +148,7 @@ static void begin(struct hak_heap *heap, unsigned class_index) {
 }
 
 static bool has_begun(const struct hak_heap *heap, unsigned class_index) {
-    return heap->begun & bit_of(class_index);
+    return heap->begun & hak_class_bit(class_index);
 }
 
 /* What has no magazine yet, or none any more, gets one. */

@@ -45,7 +45,7 @@ void hak_remember_hot(struct hak_heap *heap, TinySlabMeta *slab) {
 void hak_remember_sticky(struct hak_heap *heap, TinySlabMeta *slab) {
     unsigned class_index = hak_slab_class(slab);
     heap->sticky[heap->sticky_next] = (uintptr_t)slab | class_index;
-    heap->sticky_classes |= (uint64_t)1 << class_index;
+    heap->sticky_classes |= hak_class_bit(class_index);
     heap->sticky_next = (heap->sticky_next + 1) % HAK_STICKY;
 }
 
@@ -78,7 +78,7 @@ static TinySlabMeta *reuse_sticky(struct hak_heap *heap, unsigned class_index) {
         hak_count(HAK_COUNT_REUSED_STICKY, 1);
         return slab;
     }
-    heap->sticky_classes &= ~((uint64_t)1 << class_index);
+    heap->sticky_classes &= ~hak_class_bit(class_index);
     return NULL;
 }
 

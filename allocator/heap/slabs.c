@@ -60,7 +60,7 @@ void hak_heap_unlink(struct hak_heap *heap, TinySlabMeta *slab) {
 static void link_slab(struct hak_heap *heap, TinySlabMeta *slab, bool without_blocks) {
     hak_slab_check_owner(slab, __func__);
     slab->exhausted = without_blocks;
-    heap->owning |= (uint64_t)1 << hak_slab_class(slab);
+    heap->owning |= hak_class_bit(hak_slab_class(slab));
     (*length_of(heap, slab))++;
     heap->classes[hak_slab_class(slab)].out += (int32_t)hak_slab_used(slab);
     TinySlabMeta **list = list_of(heap, slab);
