@@ -103,9 +103,25 @@ HAK_NOINLINE static void *malloc_rare(size_t size) {
     return large_new(size, HAK_MIN_ALIGN, 0);
 }
 
+/* The cache in which the thread may find a span, and put one that it frees, with nothing else to
+ * do; NULL if it has none, or everything is counted. */
+static struct hak_span_cache *span_hits(void) {
+    struct hak_heap *heap = hak_heap_self();
+    return HAK_UNLIKELY(!heap) || HAK_UNLIKELY(hak_instrumented) ? NULL : &heap->spans;
+}
+
+HAK_NOINLINE static void *malloc_large(size_t size) {
+    struct hak_span_cache *cache = size <= HAK_SPAN_MAX ? span_hits() : NULL;
+    void *block = cache ? hak_large_again(size, cache) : NULL;
+    if (HAK_UNLIKELY(!block))
+        return malloc_rare(size);
+    hak_heap_tick();
+    return block;
+}
+
 HAK_NOINLINE void *hak_malloc_slow(size_t size) {
     if (HAK_UNLIKELY(size > HAK_SMALL_MAX))
-        return malloc_rare(size);
+        return malloc_large(size);
     /* The hit path of the classes that are beyond its table. */
     void *block = hak_class_hit(hak_size_class(size), size);
     return HAK_LIKELY(block != NULL) ? block : malloc_rare(size);
@@ -156,6 +172,13 @@ HAK_NOINLINE void hak_free_slow(void *block) {
     if (!block)
         return;
     unsigned kind = hak_page_map_get(block);
+    if (kind == HAK_KIND_SPAN && hak_large_begins(block, kind)) {
+        struct hak_span_cache *cache = span_hits();
+        if (HAK_LIKELY(cache != NULL) && HAK_LIKELY(hak_large_keep(block, cache))) {
+            hak_heap_tick();
+            return;
+        }
+    }
     int kept = errno;
     if (HAK_LIKELY(kind - 1 < HAK_CLASS_MAX)) {
         check_small(block, kind, "free");

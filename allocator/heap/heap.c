@@ -5,6 +5,7 @@
 #include "base/lock.h"
 #include "base/options.h"
 #include "large/large.h"
+#include "os/barrier.h"
 #include "os/os.h"
 #include "page_map/page_map.h"
 
@@ -137,6 +138,7 @@ static void fork_child(void) {
     fork_release();
     hak_pool_fork_child();
     hak_huge_fork_child();
+    hak_span_caches_fork_child();
     struct hak_heap *heap = hak_heap_self();
     atomic_store_explicit(&heaps_in_use, heap ? 1 : 0, memory_order_relaxed); /* relaxed: a hint */
     if (heap)
@@ -162,6 +164,7 @@ HAK_COLD static void init_slow(void) {
     hak_guard_init();
     hak_instrumented = hak_guarding() || hak_option(HAK_OPT_STATS);
     hak_magazines_init();
+    hak_os_barrier_init();
     hak_page_map_init();
     /* The program may have taken all there are (PTHREAD_KEYS_MAX): allocation is slow then. */
     thread_end_is_known = pthread_key_create(&thread_end_key, at_thread_end) == 0;

@@ -134,7 +134,7 @@ void hak_heap_overflow(void *block, unsigned class_index);
 /* The free slabs that the calling thread keeps for its spans; NULL for a thread without a heap. */
 struct hak_span_cache *hak_heap_spans(void);
 
-/* To be called now and then, from slow paths: purges when its time has come. */
+/* To be called now and then, from slow paths: purges when its time has come. Leaves errno alone. */
 void hak_heap_tick(void);
 /* The same, and looks at the clock for certain; by a thread with a heap. */
 void hak_heap_tick_now(void);

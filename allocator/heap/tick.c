@@ -161,6 +161,9 @@ void hak_heap_tick_now(void) {
 
 void hak_heap_tick(void) {
     struct hak_heap *heap = hak_heap_self();
-    if (heap && HAK_UNLIKELY(!(++heap->ticks % TICK_EVERY) || heap->unfinished))
+    if (heap && HAK_UNLIKELY(!(++heap->ticks % TICK_EVERY) || heap->unfinished)) {
+        int kept = errno;
         hak_heap_tick_now();
+        errno = kept;
+    }
 }

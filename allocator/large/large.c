@@ -46,8 +46,35 @@ static void give_slabs(char *base, unsigned count, struct hak_span_cache *cache)
         hak_pool_give(base, count);
 }
 
+void *hak_large_again(size_t size, struct hak_span_cache *cache) {
+    unsigned count = slabs_for(size);
+    char *span = hak_span_cache_pop(cache, count);
+    if (HAK_UNLIKELY(!span))
+        return NULL;
+    hak_page_map_change(span, HAK_KIND_SPAN);
+    hak_event(HAK_EVENT_SPAN_NEW, count, span);
+    hak_unpoison(span, size);
+    return span;
+}
+
+bool hak_large_keep(void *block, struct hak_span_cache *cache) {
+    unsigned count = span_slabs(block);
+    hak_poison(block, (size_t)count << HAK_SLAB_SHIFT);
+    hak_page_map_change(block, HAK_KIND_NONE); /* first: others may take it out at once */
+    if (HAK_UNLIKELY(!hak_span_cache_push(cache, block, count))) {
+        hak_page_map_change(block, HAK_KIND_SPAN);
+        return false;
+    }
+    hak_event(HAK_EVENT_SPAN_FREED, count, block);
+    return true;
+}
+
 static void *span_new(size_t size, bool zero, struct hak_span_cache *cache) {
-    unsigned count = slabs_for(size ? size : 1);
+    size_t bytes = size ? size : 1;
+    unsigned count = slabs_for(bytes);
+    void *again = cache ? hak_large_again(bytes, cache) : NULL;
+    if (again)
+        return zero ? memset(again, 0, size) : again;
     struct hak_slab_run run = take_slabs(count, cache);
     if (!run.base)
         return NULL;
@@ -105,12 +132,14 @@ void hak_large_free(void *block, unsigned kind, struct hak_span_cache *cache) {
         return;
     }
     check_span(block);
+    if (cache && hak_large_keep(block, cache))
+        return;
     TinySlabMeta *slab = hak_slab_meta_of(block);
     unsigned count = span_slabs(block);
-    hak_page_map_set(block, HAK_KIND_NONE);
+    hak_page_map_change(block, HAK_KIND_NONE);
+    hak_event(HAK_EVENT_SPAN_FREED, count, block);
     /* relaxed: as in span_new */
     atomic_store_explicit(&slab->owner, HAK_OWNER_NONE, memory_order_relaxed);
-    hak_event(HAK_EVENT_SPAN_FREED, count, block);
     give_slabs(block, count, cache);
 }
 

@@ -7,6 +7,14 @@
 #define HAK_ZEROED 1u /* all bytes of a new block are zero */
 #define HAK_GROWS  2u /* it will probably become larger: it was made larger just now */
 
+/* A block of `size` bytes, 1 to HAK_SPAN_MAX, from a span of the same length that the thread freed
+ * before; NULL if its cache has none. */
+void *hak_large_again(size_t size, struct hak_span_cache *cache);
+
+/* Frees a block that is a span for hak_large_again. False, and nothing was done, where the cache
+ * has no room. */
+bool hak_large_keep(void *block, struct hak_span_cache *cache);
+
 /* `size` bytes (HAK_SMALL_MAX < size, or any size with a larger alignment than slabs give) at a
  * multiple of `alignment`, a power of two; `how` is a sum of the above. `cache`, here and below, is
  * the calling thread's, or NULL. NULL with errno ENOMEM. */

@@ -1,15 +1,33 @@
 /* Threads' caches of free slabs, and the list of them. */
 #include "large/span_cache.h"
 
-#define LEAST_KEPT  16u /* slabs */
-#define OUT_OF_KEPT 4   /* of so many slabs that are out one is kept */
-#define FIRST_KEPT  4u  /* slabs; doubled each time that there are none to serve */
-#define ALL_KEPT    1024u
-#define OUT_MOST    (INT32_MAX / 2)
+#define FIRST_KEPT 4u /* slabs; doubled each time that there are none to serve */
+#define ALL_KEPT   1024u
 
 /* Newest first; only grows. */
 static struct hak_span_cache *_Atomic caches;
 static _Atomic uint32_t all_allowed; /* slabs that they may keep together */
+
+/* ---- who may use a cache -------------------------------------------------------------------- */
+
+/* By another thread: says that it wants a cache. False if yet another does. Before hak_os_barrier.
+ * seq_cst: see hak_span_cache_enter; the acquire in it pairs with the release in unclaim. */
+static bool claim(struct hak_span_cache *cache) {
+    return !atomic_exchange_explicit(&cache->wanted, true, memory_order_seq_cst);
+}
+
+/* After it: whether its thread keeps away from it. seq_cst: as above; the acquire in it pairs with
+ * the release in hak_span_cache_leave. */
+static bool is_claimed(const struct hak_span_cache *cache) {
+    return !atomic_load_explicit(&cache->busy, memory_order_seq_cst);
+}
+
+/* release: pairs with the acquire in hak_span_cache_enter and in claim */
+static void unclaim(struct hak_span_cache *cache) {
+    atomic_store_explicit(&cache->wanted, false, memory_order_release);
+}
+
+/* ---- the places ----------------------------------------------------------------------------- */
 
 static uint64_t region_of(const char *address) {
     return (uint64_t)((uintptr_t)address >> HAK_SUPERSLAB_SHIFT) << 32;
@@ -23,160 +41,184 @@ static uint32_t slabs_of(uint64_t word) {
 static char *base_of(uint64_t word) {
     return (char *)((uintptr_t)(word >> 32) << HAK_SUPERSLAB_SHIFT);
 }
-static uint64_t look_at(const _Atomic uint64_t *place) {
-    return atomic_load_explicit(place, memory_order_relaxed); /* relaxed: the exchange checks it */
+
+/* relaxed, both: by who may use the cache; others only count what is there */
+static uint64_t look_at(const struct hak_span_cache *cache, unsigned place) {
+    return atomic_load_explicit(&cache->places[place], memory_order_relaxed);
+}
+static void set(struct hak_span_cache *cache, unsigned place, uint64_t word) {
+    atomic_store_explicit(&cache->places[place], slabs_of(word) ? word : 0, memory_order_relaxed);
 }
 
-static void used(struct hak_span_cache *cache) {
-    /* relaxed: a hint for others; no other thread writes it */
-    atomic_store_explicit(&cache->uses,
-                          atomic_load_explicit(&cache->uses, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
-}
-
-/* Replaces what a place holds. The slabs' own words were written by this thread alone, or by the
- * last one that had them from the pool; acq_rel for those that others take out and give to it. */
-static bool change(_Atomic uint64_t *place, uint64_t *old, uint64_t word) {
-    /* relaxed on failure: only tried again */
-    return atomic_compare_exchange_strong_explicit(place, old, slabs_of(word) ? word : 0,
-                                                   memory_order_acq_rel, memory_order_relaxed);
-}
-
-/* Gives a place's slabs to the pool; returns how many. */
-static unsigned give_place(_Atomic uint64_t *place) {
-    if (!look_at(place))
-        return 0;
-    /* acquire: pairs with the release in change */
-    uint64_t word = atomic_exchange_explicit(place, 0, memory_order_acquire);
-    if (word)
-        hak_pool_give_mask(hak_superslab_of(base_of(word)), slabs_of(word));
-    return (unsigned)__builtin_popcount(slabs_of(word));
-}
-
-/* The slabs that are in proportion to what the thread has out. */
-static uint32_t wanted(const struct hak_span_cache *cache) {
-    uint32_t part = cache->out > 0 ? (uint32_t)cache->out / OUT_OF_KEPT : 0;
-    return part > LEAST_KEPT ? part : LEAST_KEPT;
-}
-
-/* The cache had nothing to serve: it may keep more, while all together don't keep too much.
- * relaxed, all: sums that order nothing. Others may set it to 0, and the exchange fails then. */
-static void allow_more(struct hak_span_cache *cache) {
-    uint32_t old = atomic_load_explicit(&cache->allowed, memory_order_relaxed);
-    uint32_t now = 2 * old < FIRST_KEPT ? FIRST_KEPT : 2 * old, most = wanted(cache);
-    now = now < most ? now : most;
-    if (now <= old)
+/* Gives a place's slabs to the pool. */
+static void give_place(struct hak_span_cache *cache, unsigned place) {
+    uint64_t word = look_at(cache, place);
+    if (!word)
         return;
-    uint32_t all =
-        atomic_fetch_add_explicit(&all_allowed, now - old, memory_order_relaxed) + now - old;
-    if (all > ALL_KEPT ||
-        !atomic_compare_exchange_strong_explicit(&cache->allowed, &old, now, memory_order_relaxed,
-                                                 memory_order_relaxed))
-        atomic_fetch_sub_explicit(&all_allowed, now - old, memory_order_relaxed);
+    set(cache, place, 0);
+    cache->kept -= (uint32_t)__builtin_popcount(slabs_of(word));
+    hak_pool_give_mask(hak_superslab_of(base_of(word)), slabs_of(word));
 }
 
-void hak_span_cache_count(struct hak_span_cache *cache, unsigned count) {
-    if (cache->out < OUT_MOST)
-        cache->out += (int32_t)count;
-}
-
-char *hak_span_cache_take(struct hak_span_cache *cache, unsigned count) {
-    used(cache);
-    for (unsigned i = 0; i < HAK_SPAN_PLACES; i++) {
-        uint64_t word = look_at(&cache->places[i]);
-        uint64_t starts;
-        while ((starts = hak_run_starts(slabs_of(word), count))) {
-            unsigned first = (unsigned)__builtin_ctzll(starts);
-            if (!change(&cache->places[i], &word, word & ~(uint64_t)hak_run_mask(first, count)))
-                continue;
-            cache->taken += count;
-            return base_of(word) + ((size_t)first << HAK_SLAB_SHIFT);
-        }
+/* The next span before the places, which is none any more; NULL when there are no more. */
+static char *next_span(struct hak_span_cache *cache, unsigned *count) {
+    for (unsigned c = 1; c <= HAK_SPAN_SLABS; c++) {
+        /* relaxed, all: as in hak_span_cache_pop; for the owner word see span_new */
+        unsigned depth = atomic_load_explicit(&cache->depth[c], memory_order_relaxed);
+        if (!depth)
+            continue;
+        atomic_store_explicit(&cache->depth[c], (uint8_t)--depth, memory_order_relaxed);
+        char *span = cache->spans[c][depth];
+        atomic_store_explicit(&hak_slab_meta_of(span)->owner, HAK_OWNER_NONE, memory_order_relaxed);
+        *count = c;
+        return span;
     }
-    allow_more(cache);
     return NULL;
 }
 
-bool hak_span_cache_extend(struct hak_span_cache *cache, const char *base, unsigned count,
-                           unsigned most) {
-    unsigned first = hak_slab_number(base);
-    if (first + most > HAK_SUPERSLAB_SLABS)
-        return false;
-    uint64_t region = region_of(base), mask = hak_run_mask(first + count, most - count);
-    for (unsigned i = 0; i < HAK_SPAN_PLACES; i++) {
-        uint64_t word = look_at(&cache->places[i]);
-        if (!is_of(word, region) || (word & mask) != mask ||
-            !change(&cache->places[i], &word, word & ~mask))
-            continue;
-        cache->taken += most - count;
-        hak_span_cache_count(cache, most - count);
-        return true;
+/* Gives everything to the pool. First, it may keep nothing: its thread has to earn it again. */
+static void empty(struct hak_span_cache *cache) {
+    /* relaxed: as in allow_more */
+    atomic_fetch_sub_explicit(&all_allowed, cache->allowed, memory_order_relaxed);
+    cache->allowed = 0;
+    for (unsigned i = 0; i < HAK_SPAN_PLACES; i++)
+        give_place(cache, i);
+    unsigned count;
+    for (char *span; (span = next_span(cache, &count));) {
+        cache->kept -= count;
+        hak_pool_give(span, count);
     }
-    return false;
 }
 
-static uint32_t kept(const struct hak_span_cache *cache) {
-    /* relaxed: a thread that takes more out meanwhile only makes it less */
-    return cache->put - cache->taken - atomic_load_explicit(&cache->stolen, memory_order_relaxed);
+/* The cache had nothing to serve: it may keep more, while all together don't keep too much. False:
+ * it may not. */
+static bool allow_more(struct hak_span_cache *cache) {
+    uint32_t old = cache->allowed;
+    uint32_t now = 2 * old < FIRST_KEPT ? FIRST_KEPT : 2 * old;
+    uint32_t most = hak_span_cache_share(cache);
+    now = now < most ? now : most;
+    if (now <= old)
+        return false;
+    /* relaxed, both: a sum that orders nothing */
+    if (atomic_fetch_add_explicit(&all_allowed, now - old, memory_order_relaxed) + now - old >
+        ALL_KEPT) {
+        atomic_fetch_sub_explicit(&all_allowed, now - old, memory_order_relaxed);
+        return false;
+    }
+    cache->allowed = now;
+    return true;
 }
 
-/* Gives the next place's slabs but `but`'s to the pool. */
-static void make_room(struct hak_span_cache *cache, unsigned but) {
-    unsigned i = cache->victim++ % HAK_SPAN_PLACES;
-    if (i != but)
-        cache->taken += give_place(&cache->places[i]);
-}
+/* ---- by its thread -------------------------------------------------------------------------- */
 
 /* The place that holds a region's slabs, or with 0 an empty one; HAK_SPAN_PLACES if there is none.
  * Looks at all, so that no jump depends on which it is: a wrong guess would cost as much. */
 static unsigned find(const struct hak_span_cache *cache, uint64_t region) {
     unsigned found = HAK_SPAN_PLACES;
     for (unsigned i = 0; i < HAK_SPAN_PLACES; i++)
-        found = is_of(look_at(&cache->places[i]), region) ? i : found;
+        found = is_of(look_at(cache, i), region) ? i : found;
     return found;
 }
 
-/* Adds slabs to those of the same SuperSlab, or to an empty place; that place, or HAK_SPAN_PLACES.
- */
-static unsigned add(struct hak_span_cache *cache, uint64_t region, uint32_t mask) {
+/* Gives the next place's slabs but `but`'s to the pool. */
+static void make_room(struct hak_span_cache *cache, unsigned but) {
+    unsigned i = cache->victim++ % HAK_SPAN_PLACES;
+    if (i != but)
+        give_place(cache, i);
+}
+
+/* Adds slabs to those of the same SuperSlab, or to an empty place; the place. */
+static unsigned add(struct hak_span_cache *cache, const char *base, unsigned count) {
+    uint64_t region = region_of(base);
     unsigned place = find(cache, region);
-    if (place < HAK_SPAN_PLACES) {
-        uint64_t word = look_at(&cache->places[place]);
-        while (is_of(word, region)) /* until others take it out */
-            if (change(&cache->places[place], &word, word | mask))
-                return place;
-    }
-    place = find(cache, 0);
-    uint64_t nothing = 0; /* nobody else puts anything there */
-    if (place < HAK_SPAN_PLACES)
-        change(&cache->places[place], &nothing, region | mask);
+    while (place == HAK_SPAN_PLACES && (place = find(cache, 0)) == HAK_SPAN_PLACES)
+        make_room(cache, HAK_SPAN_PLACES);
+    set(cache, place, look_at(cache, place) | region | hak_run_mask(hak_slab_number(base), count));
     return place;
 }
 
-void hak_span_cache_put(struct hak_span_cache *cache, char *base, unsigned count) {
-    used(cache);
-    if (cache->out > -OUT_MOST)
-        cache->out -= (int32_t)count;
-    /* relaxed: a bound; it may have been what it no longer is */
-    uint32_t most = wanted(cache),
-             now = atomic_load_explicit(&cache->allowed, memory_order_relaxed);
-    most = now < most ? now : most;
-    if (count > most) {
-        hak_pool_give(base, count);
-        return;
+/* From the places. */
+static char *take_run(struct hak_span_cache *cache, unsigned count) {
+    for (unsigned i = 0; i < HAK_SPAN_PLACES; i++) {
+        uint64_t word = look_at(cache, i);
+        uint64_t starts = hak_run_starts(slabs_of(word), count);
+        if (!starts)
+            continue;
+        unsigned first = (unsigned)__builtin_ctzll(starts);
+        set(cache, i, word & ~(uint64_t)hak_run_mask(first, count));
+        cache->kept -= count;
+        return base_of(word) + ((size_t)first << HAK_SLAB_SHIFT);
     }
-    unsigned place;
-    uint32_t mask = hak_run_mask(hak_slab_number(base), count);
-    cache->put += count; /* first: what others take out at once is counted, too */
-    while ((place = add(cache, region_of(base), mask)) == HAK_SPAN_PLACES)
-        make_room(cache, HAK_SPAN_PLACES);
-    for (unsigned i = 1; i < HAK_SPAN_PLACES && kept(cache) > most; i++)
-        make_room(cache, place);
-    if (kept(cache) > most)
-        cache->taken += give_place(&cache->places[place]);
+    return NULL;
 }
 
-/* ---- by any thread ------------------------------------------------------------------------- */
+char *hak_span_cache_take(struct hak_span_cache *cache, unsigned count) {
+    if (HAK_UNLIKELY(!hak_span_cache_enter(cache)))
+        return NULL;
+    hak_span_cache_used(cache);
+    char *run = take_run(cache, count);
+    /* Where nothing more may be kept, spans that are neighbours may make one. */
+    if (!run && !allow_more(cache) && cache->kept >= count) {
+        unsigned length;
+        for (char *span; (span = next_span(cache, &length));)
+            add(cache, span, length);
+        run = take_run(cache, count);
+    }
+    hak_span_cache_leave(cache);
+    return run;
+}
+
+bool hak_span_cache_extend(struct hak_span_cache *cache, const char *base, unsigned count,
+                           unsigned most) {
+    unsigned first = hak_slab_number(base);
+    if (first + most > HAK_SUPERSLAB_SLABS || !hak_span_cache_enter(cache))
+        return false;
+    uint64_t mask = hak_run_mask(first + count, most - count);
+    unsigned place = find(cache, region_of(base));
+    bool extended = place < HAK_SPAN_PLACES && (look_at(cache, place) & mask) == mask;
+    if (extended) {
+        set(cache, place, look_at(cache, place) & ~mask);
+        cache->kept -= most - count;
+        hak_span_cache_count(cache, most - count);
+    }
+    hak_span_cache_leave(cache);
+    return extended;
+}
+
+void hak_span_cache_put(struct hak_span_cache *cache, char *base, unsigned count) {
+    cache->out -= count;
+    bool put = hak_span_cache_enter(cache);
+    if (HAK_LIKELY(put)) {
+        hak_span_cache_used(cache);
+        uint32_t most = hak_span_cache_most(cache);
+        put = count <= most;
+        if (put) {
+            unsigned place = add(cache, base, count);
+            cache->kept += count;
+            for (unsigned i = 1; i < HAK_SPAN_PLACES && cache->kept > most; i++)
+                make_room(cache, place);
+            unsigned length;
+            for (char *span; cache->kept > most && (span = next_span(cache, &length));) {
+                cache->kept -= length;
+                hak_pool_give(span, length);
+            }
+            if (cache->kept > most)
+                give_place(cache, place);
+        }
+        hak_span_cache_leave(cache);
+    }
+    if (!put)
+        hak_pool_give(base, count);
+}
+
+void hak_span_cache_empty(struct hak_span_cache *cache) {
+    if (!hak_span_cache_enter(cache))
+        return;
+    empty(cache);
+    hak_span_cache_leave(cache);
+}
+
+/* ---- by any thread -------------------------------------------------------------------------- */
 
 void hak_span_cache_register(struct hak_span_cache *cache) {
     /* relaxed: the address is only stored; the exchange checks it */
@@ -188,38 +230,61 @@ void hak_span_cache_register(struct hak_span_cache *cache) {
                                                   memory_order_relaxed));
 }
 
-void hak_span_cache_empty(struct hak_span_cache *cache) {
-    /* First: so that its thread doesn't put as much in again. relaxed: as in allow_more */
-    uint32_t allowed = atomic_exchange_explicit(&cache->allowed, 0, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&all_allowed, allowed, memory_order_relaxed);
-    for (unsigned i = 0; i < HAK_SPAN_PLACES; i++) {
-        unsigned slabs = give_place(&cache->places[i]);
-        if (slabs) /* relaxed: a sum that its thread bounds itself by */
-            atomic_fetch_add_explicit(&cache->stolen, slabs, memory_order_relaxed);
-    }
-}
-
 struct hak_span_cache *hak_span_caches(void) {
     /* acquire: pairs with the release in hak_span_cache_register, for all further ones, too (each
      * registration's exchange continues the release sequences before it) */
     return atomic_load_explicit(&caches, memory_order_acquire);
 }
 
+static size_t slabs_kept(const struct hak_span_cache *cache) {
+    size_t slabs = 0;
+    for (unsigned i = 0; i < HAK_SPAN_PLACES; i++)
+        slabs += (unsigned)__builtin_popcount(slabs_of(look_at(cache, i)));
+    for (unsigned c = 1; c <= HAK_SPAN_SLABS; c++) /* relaxed: as in hak_span_cache_pop */
+        slabs += (size_t)c * atomic_load_explicit(&cache->depth[c], memory_order_relaxed);
+    return slabs;
+}
+
+/* Whether a cache's thread hasn't used it since the last call. */
+static bool is_idle(struct hak_span_cache *cache) {
+    /* relaxed: hints */
+    uint32_t uses = atomic_load_explicit(&cache->uses, memory_order_relaxed);
+    bool idle = uses == atomic_load_explicit(&cache->seen, memory_order_relaxed);
+    atomic_store_explicit(&cache->seen, uses, memory_order_relaxed);
+    return idle;
+}
+
+#define CLAIMS 64u /* for one barrier */
+
 struct hak_span_cache *hak_span_caches_trim(struct hak_span_cache *cache, bool all, unsigned most) {
-    for (; cache && most; cache = cache->next, most--) {
-        /* relaxed: hints */
-        uint32_t uses = atomic_load_explicit(&cache->uses, memory_order_relaxed);
-        if (all || uses == atomic_load_explicit(&cache->seen, memory_order_relaxed))
-            hak_span_cache_empty(cache);
-        atomic_store_explicit(&cache->seen, uses, memory_order_relaxed);
+    while (cache && most) {
+        struct hak_span_cache *claims[CLAIMS];
+        unsigned claimed = 0;
+        for (; cache && most && claimed < CLAIMS; cache = cache->next, most--)
+            if ((is_idle(cache) | all) && slabs_kept(cache) && claim(cache))
+                claims[claimed++] = cache;
+        bool apart = claimed && hak_os_barrier();
+        for (unsigned i = 0; i < claimed; i++) {
+            if (apart && is_claimed(claims[i]))
+                empty(claims[i]);
+            unclaim(claims[i]);
+        }
     }
     return cache;
+}
+
+void hak_span_caches_fork_child(void) {
+    for (struct hak_span_cache *cache = hak_span_caches(); cache; cache = cache->next) {
+        /* relaxed: there is no other thread */
+        atomic_store_explicit(&cache->busy, false, memory_order_relaxed);
+        atomic_store_explicit(&cache->wanted, false, memory_order_relaxed);
+        cache->kept = (uint32_t)slabs_kept(cache);
+    }
 }
 
 size_t hak_span_caches_kept(void) {
     size_t slabs = 0;
     for (struct hak_span_cache *cache = hak_span_caches(); cache; cache = cache->next)
-        for (unsigned i = 0; i < HAK_SPAN_PLACES; i++)
-            slabs += (unsigned)__builtin_popcount(slabs_of(look_at(&cache->places[i])));
+        slabs += slabs_kept(cache);
     return slabs << HAK_SLAB_SHIFT;
 }

@@ -9,9 +9,7 @@
 #ifndef HAK_PAGE_MAP_H
 #define HAK_PAGE_MAP_H
 
-#include "base/config.h"
-
-#include <stdatomic.h>
+#include "base/mark.h"
 
 #if defined(__aarch64__)
 #define HAK_ADDRESS_BITS 48u
@@ -31,6 +29,16 @@ void hak_page_map_init(void);
 
 /* Marks the unit in which `address` lies. False with errno ENOMEM when the table can't grow. */
 bool hak_page_map_set(const void *address, unsigned kind);
+
+/* The same for an address whose entry was set before: nothing can fail. */
+HAK_INLINE void hak_page_map_change(const void *address, unsigned kind) {
+    struct hak_marks *marks = hak_marks_now();
+    if (HAK_LIKELY(marks->scale != 0)) /* relaxed: see hak_page_map_get */
+        atomic_store_explicit(&marks->kinds[(uintptr_t)address >> HAK_SLAB_SHIFT], (uint8_t)kind,
+                              memory_order_relaxed);
+    else
+        hak_page_map_set(address, kind);
+}
 
 /* The kind at an address, any value at all being allowed; HAK_KIND_NONE for what isn't ours. */
 unsigned hak_page_map_get(const void *address);

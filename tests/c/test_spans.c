@@ -9,15 +9,18 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { KIB = 1024, MOST_KEPT = 16 }; /* slabs */
+enum { KIB = 1024, MOST_KEPT = 64 }; /* slabs */
 
 /* As a thread has it at its beginning. Registered, so that it must stay: one for each case. */
-static struct hak_span_cache caches[4];
+static struct hak_span_cache caches[6];
 
 static unsigned kept(const struct hak_span_cache *cache) {
     unsigned slabs = 0;
     for (unsigned i = 0; i < HAK_SPAN_PLACES; i++)
         slabs += (unsigned)__builtin_popcount((uint32_t)cache->places[i]);
+    for (unsigned i = 1; i <= HAK_SPAN_SLABS; i++)
+        slabs += i * cache->depth[i];
+    assert_int_equal(cache->kept, slabs);
     return slabs;
 }
 
@@ -88,6 +91,76 @@ static void no_more_is_kept_than_may_be(void **state) {
     hak_span_cache_empty(cache);
 }
 
+static void spans_serve_those_of_their_length(void **state) {
+    (void)state;
+    hak_init();
+    struct hak_span_cache *cache = &caches[3];
+    assert_null(hak_span_cache_pop(cache, 2));
+    char *spans[HAK_SPAN_DEPTH + 1];
+    for (unsigned i = 0; i <= HAK_SPAN_DEPTH; i++)
+        spans[i] = from_pool(2);
+    assert_false(hak_span_cache_push(cache, spans[0], 2)); /* it may keep nothing yet */
+    earn(cache);
+    for (unsigned i = 0; i < HAK_SPAN_DEPTH; i++)
+        assert_true(hak_span_cache_push(cache, spans[i], 2));
+    assert_false(hak_span_cache_push(cache, spans[HAK_SPAN_DEPTH], 2));
+    assert_int_equal(kept(cache), 2 * HAK_SPAN_DEPTH);
+    assert_null(hak_span_cache_pop(cache, 1));
+    assert_null(hak_span_cache_pop(cache, HAK_SPAN_SLABS + 1));
+    assert_false(hak_span_cache_push(cache, spans[0], HAK_SPAN_SLABS + 1));
+    for (unsigned i = HAK_SPAN_DEPTH; i--;)
+        assert_ptr_equal(hak_span_cache_pop(cache, 2), spans[i]); /* the last one first */
+    assert_null(hak_span_cache_pop(cache, 2));
+    /* Neighbours make one where nothing else can serve. */
+    char *run = from_pool(4);
+    assert_true(hak_span_cache_push(cache, run + 2 * HAK_SLAB_SIZE, 2));
+    assert_true(hak_span_cache_push(cache, run, 2));
+    atomic_store(&hak_slab_meta_of(run)->owner, HAK_OWNER_SPAN);
+    assert_ptr_equal(hak_span_cache_take(cache, 4), run);
+    assert_int_equal(hak_slab_meta_of(run)->owner, HAK_OWNER_NONE);
+    /* Many more than there are places for, and too much for what is out. */
+    for (unsigned i = 0; i <= HAK_SPAN_DEPTH; i++)
+        hak_span_cache_put(cache, spans[i], 2);
+    assert_in_range(kept(cache), 2, MOST_KEPT);
+    assert_true(hak_span_cache_push(cache, run, 4));
+    hak_span_cache_empty(cache);
+    assert_int_equal(kept(cache), 0);
+    assert_null(hak_span_cache_pop(cache, 4));
+}
+
+/* While its thread uses it others leave it alone, and it them. */
+static void one_at_a_time(void **state) {
+    (void)state;
+    hak_init();
+    struct hak_span_cache *cache = &caches[4];
+    hak_span_cache_register(cache);
+    earn(cache);
+    char *run = from_pool(3);
+    assert_true(hak_span_cache_push(cache, run, 3));
+    assert_true(hak_span_cache_enter(cache));
+    hak_span_caches_trim(hak_span_caches(), true, 1000);
+    assert_int_equal(kept(cache), 3);
+    assert_false(cache->wanted);
+    hak_span_cache_leave(cache);
+    cache->wanted = true;
+    char *other = from_pool(3);
+    assert_null(hak_span_cache_pop(cache, 3));
+    assert_null(hak_span_cache_take(cache, 3));
+    assert_false(hak_span_cache_push(cache, other, 3));
+    assert_false(hak_span_cache_extend(cache, run - HAK_SLAB_SIZE, 1, 2));
+    hak_span_cache_put(cache, other, 3); /* to the pool */
+    hak_span_cache_empty(cache);
+    hak_span_caches_trim(hak_span_caches(), true, 1000); /* not by two others, either */
+    assert_int_equal(kept(cache), 3);
+    /* The threads of both are gone after a fork. */
+    cache->busy = true;
+    hak_span_caches_fork_child();
+    assert_ptr_equal(hak_span_cache_pop(cache, 3), run);
+    hak_span_cache_put(cache, run, 3);
+    hak_span_caches_trim(hak_span_caches(), true, 1000);
+    assert_int_equal(kept(cache), 0);
+}
+
 static void what_is_not_used_goes_to_the_pool(void **state) {
     (void)state;
     hak_init();
@@ -127,7 +200,8 @@ static void all_together_keep_a_bounded_part(void **state) {
     unsigned sum = 0;
     for (int i = 0; i < CACHES; i++) {
         earn(&many[i]);
-        hak_span_cache_put(&many[i], from_pool(16), 16);
+        for (int j = 0; j < MOST_KEPT / 4; j++)
+            hak_span_cache_put(&many[i], from_pool(4), 4);
         sum += kept(&many[i]);
     }
     assert_in_range(sum, 32 * 16, 64 * 16);
@@ -250,16 +324,27 @@ static void no_slab_has_two_holders(void **state) {
         pthread_join(threads[i], NULL);
     over = true;
     pthread_join(trimmer, NULL);
+    over = false;
     assert_int_equal(wrong, 0);
+}
+
+static void nor_where_the_kernel_has_no_barrier(void **state) {
+    bool was = hak_os_one_sided;
+    hak_os_one_sided = false;
+    no_slab_has_two_holders(state);
+    hak_os_one_sided = was;
 }
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(neighbours_serve_together),
     cmocka_unit_test(no_more_is_kept_than_may_be),
+    cmocka_unit_test(spans_serve_those_of_their_length),
+    cmocka_unit_test(one_at_a_time),
     cmocka_unit_test(what_is_not_used_goes_to_the_pool),
     cmocka_unit_test(all_together_keep_a_bounded_part),
     cmocka_unit_test(a_sleeping_thread_keeps_nothing),
     cmocka_unit_test(an_ended_thread_keeps_nothing),
     cmocka_unit_test(no_slab_has_two_holders),
+    cmocka_unit_test(nor_where_the_kernel_has_no_barrier),
 };
 CHECK_MAIN(tests)
