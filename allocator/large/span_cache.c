@@ -50,14 +50,26 @@ static void set(struct hak_span_cache *cache, unsigned place, uint64_t word) {
     atomic_store_explicit(&cache->places[place], slabs_of(word) ? word : 0, memory_order_relaxed);
 }
 
-/* Gives a place's slabs to the pool. */
-static void give_place(struct hak_span_cache *cache, unsigned place) {
+/* Gives a place's slabs to the pool, but for those that aren't in `mask`. */
+static void give_some(struct hak_span_cache *cache, unsigned place, uint32_t mask) {
     uint64_t word = look_at(cache, place);
-    if (!word)
+    mask &= slabs_of(word);
+    if (!mask)
         return;
-    set(cache, place, 0);
-    cache->kept -= (uint32_t)__builtin_popcount(slabs_of(word));
-    hak_pool_give_mask(hak_superslab_of(base_of(word)), slabs_of(word));
+    set(cache, place, word & ~(uint64_t)mask);
+    cache->kept -= (uint32_t)__builtin_popcount(mask);
+    hak_pool_give_mask(hak_superslab_of(base_of(word)), mask);
+}
+static void give_place(struct hak_span_cache *cache, unsigned place) {
+    give_some(cache, place, UINT32_MAX);
+}
+
+/* So many of a set's bits, those that are the lowest. */
+static uint32_t lowest_of(uint32_t mask, uint32_t count) {
+    uint32_t rest = mask;
+    for (; rest && count; count--)
+        rest &= rest - 1;
+    return mask & ~rest;
 }
 
 /* The next span before the places, which is none any more; NULL when there are no more. */
@@ -74,20 +86,6 @@ static char *next_span(struct hak_span_cache *cache, unsigned *count) {
         return span;
     }
     return NULL;
-}
-
-/* Gives everything to the pool. First, it may keep nothing: its thread has to earn it again. */
-static void empty(struct hak_span_cache *cache) {
-    /* relaxed: as in allow_more */
-    atomic_fetch_sub_explicit(&all_allowed, cache->allowed, memory_order_relaxed);
-    cache->allowed = 0;
-    for (unsigned i = 0; i < HAK_SPAN_PLACES; i++)
-        give_place(cache, i);
-    unsigned count;
-    for (char *span; (span = next_span(cache, &count));) {
-        cache->kept -= count;
-        hak_pool_give(span, count);
-    }
 }
 
 /* The cache had nothing to serve: it may keep more, while all together don't keep too much. False:
@@ -155,7 +153,6 @@ static char *take_run(struct hak_span_cache *cache, unsigned count) {
 char *hak_span_cache_take(struct hak_span_cache *cache, unsigned count) {
     if (HAK_UNLIKELY(!hak_span_cache_enter(cache)))
         return NULL;
-    hak_span_cache_used(cache);
     char *run = take_run(cache, count);
     /* Where nothing more may be kept, spans that are neighbours may make one. */
     if (!run && !allow_more(cache) && cache->kept >= count) {
@@ -164,6 +161,7 @@ char *hak_span_cache_take(struct hak_span_cache *cache, unsigned count) {
             add(cache, span, length);
         run = take_run(cache, count);
     }
+    hak_span_cache_used(cache);
     hak_span_cache_leave(cache);
     return run;
 }
@@ -180,9 +178,19 @@ bool hak_span_cache_extend(struct hak_span_cache *cache, const char *base, unsig
         set(cache, place, look_at(cache, place) & ~mask);
         cache->kept -= most - count;
         hak_span_cache_count(cache, most - count);
+        hak_span_cache_used(cache);
     }
     hak_span_cache_leave(cache);
     return extended;
+}
+
+/* Gives spans to the pool until no more than `most` slabs are kept. */
+static void give_spans(struct hak_span_cache *cache, uint32_t most) {
+    unsigned count;
+    for (char *span; cache->kept > most && (span = next_span(cache, &count));) {
+        cache->kept -= count;
+        hak_pool_give(span, count);
+    }
 }
 
 void hak_span_cache_put(struct hak_span_cache *cache, char *base, unsigned count) {
@@ -195,13 +203,9 @@ void hak_span_cache_put(struct hak_span_cache *cache, char *base, unsigned count
         if (put) {
             unsigned place = add(cache, base, count);
             cache->kept += count;
-            for (unsigned i = 1; i < HAK_SPAN_PLACES && cache->kept > most; i++)
+            for (unsigned i = 0; i < HAK_SPAN_PLACES && cache->kept > most; i++)
                 make_room(cache, place);
-            unsigned length;
-            for (char *span; cache->kept > most && (span = next_span(cache, &length));) {
-                cache->kept -= length;
-                hak_pool_give(span, length);
-            }
+            give_spans(cache, most);
             if (cache->kept > most)
                 give_place(cache, place);
         }
@@ -209,6 +213,16 @@ void hak_span_cache_put(struct hak_span_cache *cache, char *base, unsigned count
     }
     if (!put)
         hak_pool_give(base, count);
+}
+
+/* Gives everything to the pool. First, it may keep nothing: its thread has to earn it again. */
+static void empty(struct hak_span_cache *cache) {
+    /* relaxed: as in allow_more */
+    atomic_fetch_sub_explicit(&all_allowed, cache->allowed, memory_order_relaxed);
+    cache->allowed = 0;
+    for (unsigned i = 0; i < HAK_SPAN_PLACES; i++)
+        give_place(cache, i);
+    give_spans(cache, 0);
 }
 
 void hak_span_cache_empty(struct hak_span_cache *cache) {
@@ -245,29 +259,54 @@ static size_t slabs_kept(const struct hak_span_cache *cache) {
     return slabs;
 }
 
-/* Whether a cache's thread hasn't used it since the last call. */
-static bool is_idle(struct hak_span_cache *cache) {
-    /* relaxed: hints */
+#define ALL UINT32_MAX
+
+/* Slabs that a cache didn't need since the last call: all, if its thread didn't use it, and else
+ * half of what was left over all the time. relaxed, all: hints. */
+static uint32_t spare_slabs(struct hak_span_cache *cache) {
     uint32_t uses = atomic_load_explicit(&cache->uses, memory_order_relaxed);
+    uint32_t least = atomic_load_explicit(&cache->least, memory_order_relaxed);
     bool idle = uses == atomic_load_explicit(&cache->seen, memory_order_relaxed);
     atomic_store_explicit(&cache->seen, uses, memory_order_relaxed);
-    return idle;
+    atomic_store_explicit(&cache->least, (uint32_t)slabs_kept(cache), memory_order_relaxed);
+    return idle ? ALL : (least + 1) / 2;
+}
+
+/* Gives so many slabs to the pool. */
+static void give_spare(struct hak_span_cache *cache, uint32_t spare) {
+    uint32_t most = cache->kept > spare ? cache->kept - spare : 0;
+    for (unsigned i = 0; i < HAK_SPAN_PLACES && cache->kept > most; i++)
+        give_some(cache, i, lowest_of(slabs_of(look_at(cache, i)), cache->kept - most));
+    give_spans(cache, most);
+    atomic_store_explicit(&cache->least, cache->kept, memory_order_relaxed); /* relaxed: a hint */
 }
 
 #define CLAIMS 64u /* for one barrier */
 
 struct hak_span_cache *hak_span_caches_trim(struct hak_span_cache *cache, bool all, unsigned most) {
     while (cache && most) {
-        struct hak_span_cache *claims[CLAIMS];
+        struct {
+            struct hak_span_cache *cache;
+            uint32_t spare;
+        } claims[CLAIMS];
         unsigned claimed = 0;
-        for (; cache && most && claimed < CLAIMS; cache = cache->next, most--)
-            if ((is_idle(cache) | all) && slabs_kept(cache) && claim(cache))
-                claims[claimed++] = cache;
+        for (; cache && most && claimed < CLAIMS; cache = cache->next, most--) {
+            uint32_t spare = spare_slabs(cache);
+            if ((spare || all) && slabs_kept(cache) && claim(cache)) {
+                claims[claimed].cache = cache;
+                claims[claimed++].spare = all ? ALL : spare;
+            }
+        }
         bool apart = claimed && hak_os_barrier();
         for (unsigned i = 0; i < claimed; i++) {
-            if (apart && is_claimed(claims[i]))
-                empty(claims[i]);
-            unclaim(claims[i]);
+            struct hak_span_cache *its = claims[i].cache;
+            if (apart && is_claimed(its)) {
+                if (claims[i].spare == ALL)
+                    empty(its);
+                else
+                    give_spare(its, claims[i].spare);
+            }
+            unclaim(its);
         }
     }
     return cache;

@@ -36,6 +36,7 @@ struct hak_span_cache {
     uint32_t victim;            /* the place that makes room next */
     _Atomic uint32_t uses;      /* by its thread; wraps */
     _Atomic uint32_t seen;      /* `uses`, when others last looked; theirs */
+    _Atomic uint32_t least;     /* `kept` at its lowest since then */
     struct hak_span_cache *next;
     /* Spans whose owner word still says so. */
     char *spans[HAK_SPAN_SLABS + 1][HAK_SPAN_DEPTH];
@@ -72,11 +73,13 @@ HAK_INLINE void hak_span_cache_leave(struct hak_span_cache *cache) {
     atomic_store_explicit(&cache->busy, false, memory_order_release);
 }
 
+/* Notes that it was used; after slabs were taken out. relaxed, all: hints for others. */
 HAK_INLINE void hak_span_cache_used(struct hak_span_cache *cache) {
-    /* relaxed: a hint for others; no other thread writes it */
     atomic_store_explicit(&cache->uses,
                           atomic_load_explicit(&cache->uses, memory_order_relaxed) + 1,
                           memory_order_relaxed);
+    if (cache->kept < atomic_load_explicit(&cache->least, memory_order_relaxed))
+        atomic_store_explicit(&cache->least, cache->kept, memory_order_relaxed);
 }
 
 /* By its thread: the slabs that are in proportion to what it has out, */
@@ -154,8 +157,9 @@ void hak_span_cache_empty(struct hak_span_cache *cache);
 struct hak_span_cache *hak_span_caches(void);
 
 /* By any thread. From `cache` on, empties those that their threads haven't used since they were
- * last looked at, or `all`, but for those in use at this moment; looks at no more than `most`. One
- * barrier for each 64 of which something is wanted. Where to go on, NULL behind the last. */
+ * last looked at, or `all`, and takes half of what the others had left over all the time; but
+ * leaves alone those in use at this moment. Looks at no more than `most`; one barrier for each 64
+ * of which something is wanted. Where to go on, NULL behind the last. */
 struct hak_span_cache *hak_span_caches_trim(struct hak_span_cache *cache, bool all, unsigned most);
 
 /* In the child, whose only thread is the caller: the others' uses have ended. */

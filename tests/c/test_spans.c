@@ -170,9 +170,22 @@ static void what_is_not_used_goes_to_the_pool(void **state) {
     hak_span_cache_put(cache, from_pool(4), 4);
     hak_span_caches_trim(hak_span_caches(), false, 1000); /* used since the last look */
     assert_int_equal(kept(cache), 4);
-    hak_span_cache_put(cache, hak_span_cache_take(cache, 2), 2);
+    hak_span_cache_put(cache, hak_span_cache_take(cache, 4), 4);
     hak_span_caches_trim(hak_span_caches(), false, 1000);
     assert_int_equal(kept(cache), 4);
+    /* Half of what was left over. */
+    hak_span_cache_put(cache, hak_span_cache_take(cache, 1), 1);
+    hak_span_caches_trim(hak_span_caches(), false, 1000);
+    assert_int_equal(kept(cache), 2);
+    assert_true(hak_span_cache_push(cache, from_pool(5), 5));
+    hak_span_caches_trim(hak_span_caches(), false, 1000);
+    assert_int_equal(kept(cache), 6);
+    hak_span_cache_put(cache, from_pool(1), 1); /* in use, and takes nothing */
+    hak_span_caches_trim(hak_span_caches(), false, 1000);
+    assert_int_equal(kept(cache), 0); /* 2 from the places, and the span as a whole */
+    hak_span_cache_put(cache, from_pool(4), 4);
+    hak_span_caches_trim(hak_span_caches(), false, 1000);
+    assert_int_equal(kept(cache), 4); /* it may still keep that */
     hak_span_caches_trim(hak_span_caches(), false, 1000);
     assert_int_equal(kept(cache), 0);
     hak_span_cache_put(cache, from_pool(5), 5); /* it has to earn that again */
