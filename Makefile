@@ -106,7 +106,7 @@ folder_large              := large
 folder_growth             := growth
 folder_replay             := replay
 # Sources of other folders that a driver needs as well: the replay's, what reads a trace.
-more_replay := $(addprefix workloads/trace/,trace_read.c trace_image.c trace_cursor.c trace_blocks.c)
+more_replay := $(addprefix workloads/trace/,trace_input.c trace_read.c trace_image.c trace_cursor.c trace_blocks.c)
 driver_obj = $(call obj,$(sort $(foreach f,$(folder_$(1)),$(wildcard workloads/$(f)/*.c)) $(more_$(1))))
 
 # ---- the other allocators: library, and the Debian package that brings it -------------------
@@ -159,7 +159,7 @@ programs_obj = $(call obj,$(addprefix workloads/programs/,$(addsuffix .c,$(1))))
 TRACE_TOOLS := libhakmem-trace.so trace_info
 trace_obj = $(call obj,$(addprefix workloads/trace/,$(addsuffix .c,$(1))))
 TRACE_RECORD_OBJ := $(call trace_obj,calls operators next recorder process trace_file settings say)
-TRACE_READ_OBJ := $(call trace_obj,trace_read trace_image trace_cursor trace_blocks)
+TRACE_READ_OBJ := $(call trace_obj,trace_input trace_read trace_image trace_cursor trace_blocks)
 
 .PHONY: all tests clean list install uninstall note-missing hakmem $(DRIVERS) $(LIBRARIES) $(TESTS) $(STRESS_BOTH) $(BOUNDS_ALL) $(PROGRAM_TOOLS) $(TRACE_TOOLS)
 all: $(LIBRARIES) hakmem $(DRIVERS_FOUND) $(if $(SANITIZE),,$(PROGRAM_TOOLS) $(TRACE_TOOLS)) note-missing

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -54,14 +56,29 @@ def test_what_is_no_trace(tracer: Tracer, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     (tmp_path / "text").write_text("hello")
     (tmp_path / "cut").write_bytes(b"haktrace" + bytes(100))
-    for name, message in (("empty", "it is empty"), ("text", "does not begin with"), ("cut", "cut off at byte 108"),
-                          ("none", "No such file"), (".", "no regular file")):
+    (tmp_path / "broken").write_bytes(gzip.compress(b"haktrace" + bytes(9000))[:30])
+    for name, message in (("empty", "is empty"), ("text", "does not begin with"), ("cut", "cut off at byte 108"),
+                          ("none", "there is neither a file"), (".", "is a directory"), ("broken", "is damaged")):
         done = tracer.show(tmp_path / name)
         assert (done.returncode, done.stdout) == (2, "") and message in done.stderr
+        assert str(tmp_path / name) in done.stderr and done.stderr.count("\n") == 1
     for words in ([], ["a", "b"], ["--events"], ["--what"], [""]):
         done = tracer.show(*words)
         assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert tracer.show("--help").returncode == 0
+
+
+def test_compressed_and_piped(tracer: Tracer, trace: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "packed trace"
+    packed.write_bytes(gzip.compress(trace.read_bytes()))
+    for words in ([], ["--events"]):
+        plain = tracer.show(*words, trace)
+        assert plain.returncode == 0 and tracer.show(*words, packed).stdout == plain.stdout
+        with open(packed, "rb") as stream:
+            piped = subprocess.run([str(tracer.viewer), *words, "-"], stdin=stream, capture_output=True, text=True,
+                                   timeout=60)
+        assert piped.stdout == plain.stdout, piped.stderr
+    assert "program    " in tracer.show("redis").stdout
 
 
 def test_any_bytes_are_survived(tracer: Tracer, trace: Path) -> None:

@@ -5,23 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "replay_open.h"
-#include "../trace/trace_read.h"
+#include "../trace/trace_input.h"
 #include "wl_fail.h"
 #include "wl_memory.h"
-
-/* The reader takes a path, and names it where something is wrong: in its place the user's. */
-static trace_reader *open_reader(const char *path, const replay_file *file) {
-    char why[TRACE_WHY], place[64];
-    snprintf(place, sizeof place, "/proc/self/fd/%d", file->file);
-    trace_reader *trace = trace_open(place, why);
-    if (trace != NULL)
-        return trace;
-    const char *at = strstr(why, place);
-    if (at == NULL)
-        wl_fail(WL_EXIT_USAGE, "%s", why);
-    wl_fail(WL_EXIT_USAGE, "%.*s%.300s%s", (int)(at - why), why, path, at + strlen(place));
-}
 
 static uint8_t call_of(const trace_event *from) {
     switch (from->call) {
@@ -77,8 +63,8 @@ static bool translate(replay_events *events, const trace_event *from, replay_eve
 }
 
 replay_events replay_load(const char *path) {
-    replay_file file = replay_open(path);
-    trace_reader *trace = open_reader(path, &file);
+    trace_input file = trace_input_open(path);
+    trace_reader *trace = trace_input_read(&file, path);
     const trace_totals *all = trace_all(trace);
     const char *reason = trace_stop_reason(trace_head(trace));
     if (all->blocks >= REPLAY_NO_BLOCK)
@@ -99,7 +85,7 @@ replay_events replay_load(const char *path) {
         events.count += translate(&events, &event, &events.events[events.count]);
     }
     trace_close(trace);
-    replay_close(&file);
+    trace_input_close(&file);
     return events;
 }
 

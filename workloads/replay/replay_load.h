@@ -5,7 +5,7 @@
 #include "replay_event.h"
 
 /*
- * The calls of the trace in `path`, compressed or not (replay_open.h), in the order in which they
+ * The calls of the trace in `path`, compressed or not (trace_input.h), in the order in which they
  * were made. A file that can't be read, is no trace or is damaged ends the program with exit status
  * 2 and a sentence. The main thread, before there are others. Free with replay_unload.
  */

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "trace_read.h"
+#include "trace_input.h"
 #include "wl_fail.h"
 
 enum {
@@ -25,7 +25,9 @@ static const char usage[] =
     "usage: trace_info FILE           what a trace of libhakmem-trace.so holds\n"
     "       trace_info --events FILE  every event in a line: time in ns, thread, what, call, "
     "block,\n"
-    "                                 size, alignment, address\n";
+    "                                 size, alignment, address\n"
+    "FILE may be compressed by gzip, xz or zstd; -: standard input; redis, gcc, python: recorded "
+    "ones\n";
 
 /* ---- texts ----------------------------------------------------------------------------------- */
 
@@ -224,7 +226,6 @@ static void print_events(trace_reader *trace) {
 
 int main(int argc, char **argv) {
     static picture shown;
-    char why[TRACE_WHY];
     wl_set_program("trace_info");
     bool events = argc > 1 && strcmp(argv[1], "--events") == 0;
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
@@ -233,11 +234,11 @@ int main(int argc, char **argv) {
     }
     if (argc != (events ? 3 : 2) || argv[argc - 1][0] == '\0')
         wl_fail(WL_EXIT_USAGE, "takes one FILE, a trace; --help tells more");
-    if (!events && argv[1][0] == '-')
+    if (!events && argv[1][0] == '-' && argv[1][1] != '\0')
         wl_fail(WL_EXIT_USAGE, "%s is no option; there are --events and --help", argv[1]);
-    trace_reader *trace = trace_open(argv[argc - 1], why);
-    if (!trace)
-        wl_fail(WL_EXIT_USAGE, "%s", why);
+    const char *path = argv[argc - 1];
+    trace_input file = trace_input_open(path);
+    trace_reader *trace = trace_input_read(&file, path);
     if (events) {
         print_events(trace);
     } else {
@@ -248,6 +249,7 @@ int main(int argc, char **argv) {
         print_picture(trace, &shown);
     }
     trace_close(trace);
+    trace_input_close(&file);
     if (fflush(stdout) != 0 || ferror(stdout))
         wl_fail(WL_EXIT_RUN, "the output can't be written");
     return 0;

@@ -1,16 +1,15 @@
 /* Opens a trace file for reading, decompressed where it is compressed. */
-#ifndef REPLAY_OPEN_H
-#define REPLAY_OPEN_H
+#ifndef TRACE_INPUT_H
+#define TRACE_INPUT_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "trace_read.h"
 
 /* The bytes of a file, mapped. */
 typedef struct {
     const unsigned char *bytes;
     size_t size;
     int file; /* may be read again from its beginning; of decompressed contents: a file in memory */
-} replay_file;
+} trace_input;
 
 /*
  * Opens `path` ("-": standard input; a name that no file has: one of workloads/replay/traces). What
@@ -19,7 +18,11 @@ typedef struct {
  * decompressed ends the program with exit status 2 and a sentence. The main thread, before there
  * are others.
  */
-replay_file replay_open(const char *path);
-void replay_close(replay_file *file);
+trace_input trace_input_open(const char *path);
+void trace_input_close(trace_input *file);
+
+/* A reader of it; `path` is for messages. What is no trace, or is damaged, ends the program in the
+ * same way. */
+trace_reader *trace_input_read(const trace_input *file, const char *path);
 
 #endif

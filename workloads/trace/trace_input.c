@@ -1,10 +1,11 @@
 /* Opens a trace file for reading, decompressed where it is compressed. */
-#include "replay_open.h"
+#include "trace_input.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -111,7 +112,7 @@ static int open_recorded(const char *name) {
     return open(place, O_RDONLY | O_CLOEXEC);
 }
 
-replay_file replay_open(const char *path) {
+trace_input trace_input_open(const char *path) {
     struct stat about;
     int file = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0 && errno == ENOENT) {
@@ -138,10 +139,23 @@ replay_file replay_open(const char *path) {
     void *bytes = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, file, 0);
     if (bytes == MAP_FAILED)
         wl_fail(WL_EXIT_USAGE, "'%.300s' can't be mapped (%s)", path, strerror(errno));
-    return (replay_file){bytes, (size_t)about.st_size, file};
+    return (trace_input){bytes, (size_t)about.st_size, file};
 }
 
-void replay_close(replay_file *file) {
+/* The reader takes a path, and names it where something is wrong: in its place the user's. */
+trace_reader *trace_input_read(const trace_input *file, const char *path) {
+    char why[TRACE_WHY], place[64];
+    snprintf(place, sizeof place, "/proc/self/fd/%d", file->file);
+    trace_reader *trace = trace_open(place, why);
+    if (trace != NULL)
+        return trace;
+    const char *at = strstr(why, place);
+    if (at == NULL)
+        wl_fail(WL_EXIT_USAGE, "%s", why);
+    wl_fail(WL_EXIT_USAGE, "%.*s%.300s%s", (int)(at - why), why, path, at + strlen(place));
+}
+
+void trace_input_close(trace_input *file) {
     (void)munmap((void *)(uintptr_t)file->bytes, file->size);
     (void)close(file->file);
 }
