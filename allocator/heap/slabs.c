@@ -259,20 +259,6 @@ static void blocks_came_home(struct hak_heap *heap, TinySlabMeta *slab, unsigned
         return_surplus(heap, slab);
 }
 
-#define MIXED_LOOK 8 /* neighbours */
-
-/* Whether blocks that lie side by side in a magazine are often of different slabs. Then each is
- * given on its own: where a run ends can't be guessed, and a wrong guess costs more than to do
- * everything for each block. */
-static bool are_mixed(void *const *at, void *const *end) {
-    if (end - at <= MIXED_LOOK)
-        return false;
-    unsigned changes = 0;
-    for (unsigned i = 0; i < MIXED_LOOK; i++)
-        changes += ((uintptr_t)at[i] ^ (uintptr_t)at[i + 1]) >= HAK_SLAB_SIZE;
-    return changes > MIXED_LOOK / 4;
-}
-
 /* Gives the blocks from `at` to before `end` to their slabs, up to the first that is of another
  * owner's; returns where it stopped. */
 HAK_NOINLINE static void *const *give_own(struct hak_heap *heap, void *const *at,
@@ -284,7 +270,7 @@ HAK_NOINLINE static void *const *give_own(struct hak_heap *heap, void *const *at
     const unsigned class_index = hak_slab_class(hak_slab_meta_of(*at)); /* that of all of them */
     bool crowded = is_crowded(heap, class_index);
     bool has_room = crowded && hak_mailbox_has_room(class_index);
-    const bool mixed = are_mixed(at, end);
+    const bool mixed = hak_slab_are_mixed(at, end);
     while (at < end) {
         TinySlabMeta *slab = hak_slab_meta_of(*at);
         __asm__("" : "+r"(slab)); /* as one address: gcc adds its parts up anew for each field */

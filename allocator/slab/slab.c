@@ -160,6 +160,17 @@ void hak_slab_abandon(TinySlabMeta *slab, bool left_behind) {
         hak_pool_offer(slab, HAK_OFFER_RETURNED);
 }
 
+#define MIXED_LOOK 8 /* neighbours */
+
+bool hak_slab_are_mixed(void *const *at, void *const *end) {
+    if (end - at <= MIXED_LOOK)
+        return false;
+    unsigned changes = 0;
+    for (unsigned i = 0; i < MIXED_LOOK; i++)
+        changes += ((uintptr_t)at[i] ^ (uintptr_t)at[i + 1]) >= HAK_SLAB_SIZE;
+    return changes > MIXED_LOOK / 4;
+}
+
 #define TIDY_FROM 64u  /* blocks on a freelist: of fewer it doesn't matter */
 #define TIDY_LOOK 8u   /* links */
 #define TIDY_STEP 256u /* bytes, at least: what a processor reads ahead */

@@ -89,6 +89,11 @@ HAK_INLINE void hak_slab_set_bump(TinySlabMeta *slab, uint32_t bump) {
 /* Ends the program: it freed a place in the slab at which no block was ever handed out. */
 _Noreturn void hak_slab_never_gave(const TinySlabMeta *slab, const void *block) HAK_COLD;
 
+/* Whether blocks that lie side by side are often of different slabs. Then each is given on its own:
+ * where a run ends can't be guessed, and a wrong guess costs more than to do everything for each
+ * block. */
+bool hak_slab_are_mixed(void *const *at, void *const *end);
+
 /* Puts blocks of an own slab onto its freelist: the first of those from `at` to before `end`, and
  * the ones right after it that lie in the same slab. Returns where it stopped. By the owner. */
 HAK_INLINE void *const *hak_slab_give(TinySlabMeta *slab, void *const *at, void *const *end) {
