@@ -50,7 +50,7 @@ size_t hak_heap_collect(void) {
         hak_magazines_empty(heap);
     while (hak_heap_help_leaving()) {
     }
-    hak_span_caches_trim(hak_span_caches(), true, UINT32_MAX);
+    hak_span_caches_trim(hak_span_caches(), heap ? &heap->spans : NULL, true, UINT32_MAX);
     for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
         struct hak_magazine *magazine;
         while ((magazine = hak_depot_take(c))) {
@@ -96,7 +96,8 @@ static void give_back(struct hak_heap *heap, uint64_t now, uint64_t delay) {
         hak_heap_process_pending(heap, false);
         hak_heap_retire_kept(heap);
     }
-    heap->untrimmed_spans = hak_span_caches_trim(heap->untrimmed_spans, !delay, CACHE_MOST);
+    heap->untrimmed_spans =
+        hak_span_caches_trim(heap->untrimmed_spans, &heap->spans, !delay, CACHE_MOST);
     if (heap->untrimmed_spans)
         return;
     hak_pool_purge(now, delay, PURGE_MOST);

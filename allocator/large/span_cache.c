@@ -3,6 +3,10 @@
 
 #define FIRST_KEPT 4u /* slabs; doubled each time that there are none to serve */
 #define ALL_KEPT   1024u
+/* A thread may keep no more than so many for the few that it has out, once all together may keep so
+ * many: so that it takes many threads with many out to come near what all may keep. */
+#define FEW_OF_MANY 16u
+#define MANY        256u
 
 /* Newest first; only grows. */
 static struct hak_span_cache *_Atomic caches;
@@ -72,16 +76,21 @@ static uint32_t lowest_of(uint32_t mask, uint32_t count) {
     return mask & ~rest;
 }
 
+/* It is none any more. relaxed: see span_new */
+static void end_span(char *span) {
+    atomic_store_explicit(&hak_slab_meta_of(span)->owner, HAK_OWNER_NONE, memory_order_relaxed);
+}
+
 /* The next span before the places, which is none any more; NULL when there are no more. */
 static char *next_span(struct hak_span_cache *cache, unsigned *count) {
     for (unsigned c = 1; c <= HAK_SPAN_SLABS; c++) {
-        /* relaxed, all: as in hak_span_cache_pop; for the owner word see span_new */
+        /* relaxed, both: as in hak_span_cache_pop */
         unsigned depth = atomic_load_explicit(&cache->depth[c], memory_order_relaxed);
         if (!depth)
             continue;
         atomic_store_explicit(&cache->depth[c], (uint8_t)--depth, memory_order_relaxed);
         char *span = cache->spans[c][depth];
-        atomic_store_explicit(&hak_slab_meta_of(span)->owner, HAK_OWNER_NONE, memory_order_relaxed);
+        end_span(span);
         *count = c;
         return span;
     }
@@ -89,21 +98,23 @@ static char *next_span(struct hak_span_cache *cache, unsigned *count) {
 }
 
 /* The cache had nothing to serve: it may keep more, while all together don't keep too much. False:
- * it may not. */
+ * it may not. relaxed, all: sums that order nothing. */
 static bool allow_more(struct hak_span_cache *cache) {
-    uint32_t old = cache->allowed;
+    uint32_t all = atomic_load_explicit(&all_allowed, memory_order_relaxed);
+    uint32_t few = all < MANY ? HAK_SPANS_FEW : FEW_OF_MANY;
+    uint32_t most = cache->out > 0 ? (uint32_t)(cache->out / HAK_SPANS_OUT_OF_KEPT) : 0;
+    most = most > few ? most : few;
+    uint32_t old = hak_span_cache_allowed(cache);
     uint32_t now = 2 * old < FIRST_KEPT ? FIRST_KEPT : 2 * old;
-    uint32_t most = hak_span_cache_share(cache);
     now = now < most ? now : most;
     if (now <= old)
         return false;
-    /* relaxed, both: a sum that orders nothing */
     if (atomic_fetch_add_explicit(&all_allowed, now - old, memory_order_relaxed) + now - old >
         ALL_KEPT) {
         atomic_fetch_sub_explicit(&all_allowed, now - old, memory_order_relaxed);
         return false;
     }
-    cache->allowed = now;
+    atomic_store_explicit(&cache->allowed, now, memory_order_relaxed);
     return true;
 }
 
@@ -166,16 +177,45 @@ char *hak_span_cache_take(struct hak_span_cache *cache, unsigned count) {
     return run;
 }
 
+/* Puts the span that begins at `base`, if there is one before the places, to them. */
+static bool find_span(struct hak_span_cache *cache, const char *base) {
+    for (unsigned c = 1; c <= HAK_SPAN_SLABS; c++) {
+        /* relaxed, both: as in hak_span_cache_pop */
+        unsigned depth = atomic_load_explicit(&cache->depth[c], memory_order_relaxed);
+        for (unsigned i = 0; i < depth; i++) {
+            if (cache->spans[c][i] != base)
+                continue;
+            char *span = cache->spans[c][i];
+            cache->spans[c][i] = cache->spans[c][depth - 1];
+            atomic_store_explicit(&cache->depth[c], (uint8_t)(depth - 1), memory_order_relaxed);
+            end_span(span);
+            add(cache, span, c);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The place that holds the slabs of `mask`; HAK_SPAN_PLACES if none has them all. */
+static unsigned find_slabs(const struct hak_span_cache *cache, const char *base, uint32_t mask) {
+    unsigned place = find(cache, region_of(base));
+    return place < HAK_SPAN_PLACES && (slabs_of(look_at(cache, place)) & mask) == mask
+               ? place
+               : HAK_SPAN_PLACES;
+}
+
 bool hak_span_cache_extend(struct hak_span_cache *cache, const char *base, unsigned count,
                            unsigned most) {
     unsigned first = hak_slab_number(base);
     if (first + most > HAK_SUPERSLAB_SLABS || !hak_span_cache_enter(cache))
         return false;
-    uint64_t mask = hak_run_mask(first + count, most - count);
-    unsigned place = find(cache, region_of(base));
-    bool extended = place < HAK_SPAN_PLACES && (look_at(cache, place) & mask) == mask;
+    uint32_t mask = hak_run_mask(first + count, most - count);
+    unsigned place = find_slabs(cache, base, mask);
+    if (place == HAK_SPAN_PLACES && find_span(cache, base + ((size_t)count << HAK_SLAB_SHIFT)))
+        place = find_slabs(cache, base, mask);
+    bool extended = place < HAK_SPAN_PLACES;
     if (extended) {
-        set(cache, place, look_at(cache, place) & ~mask);
+        set(cache, place, look_at(cache, place) & ~(uint64_t)mask);
         cache->kept -= most - count;
         hak_span_cache_count(cache, most - count);
         hak_span_cache_used(cache);
@@ -217,9 +257,9 @@ void hak_span_cache_put(struct hak_span_cache *cache, char *base, unsigned count
 
 /* Gives everything to the pool. First, it may keep nothing: its thread has to earn it again. */
 static void empty(struct hak_span_cache *cache) {
-    /* relaxed: as in allow_more */
-    atomic_fetch_sub_explicit(&all_allowed, cache->allowed, memory_order_relaxed);
-    cache->allowed = 0;
+    /* relaxed, both: as in allow_more */
+    atomic_fetch_sub_explicit(&all_allowed, hak_span_cache_allowed(cache), memory_order_relaxed);
+    atomic_store_explicit(&cache->allowed, 0, memory_order_relaxed);
     for (unsigned i = 0; i < HAK_SPAN_PLACES; i++)
         give_place(cache, i);
     give_spans(cache, 0);
@@ -272,8 +312,12 @@ static uint32_t spare_slabs(struct hak_span_cache *cache) {
     return idle ? ALL : (least + 1) / 2;
 }
 
-/* Gives so many slabs to the pool. */
+/* Gives so many slabs to the pool; with ALL what may be kept comes back, too. */
 static void give_spare(struct hak_span_cache *cache, uint32_t spare) {
+    if (spare == ALL) {
+        empty(cache);
+        return;
+    }
     uint32_t most = cache->kept > spare ? cache->kept - spare : 0;
     for (unsigned i = 0; i < HAK_SPAN_PLACES && cache->kept > most; i++)
         give_some(cache, i, lowest_of(slabs_of(look_at(cache, i)), cache->kept - most));
@@ -281,9 +325,17 @@ static void give_spare(struct hak_span_cache *cache, uint32_t spare) {
     atomic_store_explicit(&cache->least, cache->kept, memory_order_relaxed); /* relaxed: a hint */
 }
 
+static void give_own_spare(struct hak_span_cache *cache, uint32_t spare) {
+    if (!hak_span_cache_enter(cache))
+        return;
+    give_spare(cache, spare);
+    hak_span_cache_leave(cache);
+}
+
 #define CLAIMS 64u /* for one barrier */
 
-struct hak_span_cache *hak_span_caches_trim(struct hak_span_cache *cache, bool all, unsigned most) {
+struct hak_span_cache *hak_span_caches_trim(struct hak_span_cache *cache,
+                                            struct hak_span_cache *own, bool all, unsigned most) {
     while (cache && most) {
         struct {
             struct hak_span_cache *cache;
@@ -292,33 +344,40 @@ struct hak_span_cache *hak_span_caches_trim(struct hak_span_cache *cache, bool a
         unsigned claimed = 0;
         for (; cache && most && claimed < CLAIMS; cache = cache->next, most--) {
             uint32_t spare = spare_slabs(cache);
-            if ((spare || all) && slabs_kept(cache) && claim(cache)) {
+            spare = all ? ALL : spare;
+            if (!spare || !(slabs_kept(cache) || hak_span_cache_allowed(cache)))
+                continue;
+            if (cache == own) {
+                give_own_spare(cache, spare);
+            } else if (claim(cache)) {
                 claims[claimed].cache = cache;
-                claims[claimed++].spare = all ? ALL : spare;
+                claims[claimed++].spare = spare;
             }
         }
         bool apart = claimed && hak_os_barrier();
         for (unsigned i = 0; i < claimed; i++) {
-            struct hak_span_cache *its = claims[i].cache;
-            if (apart && is_claimed(its)) {
-                if (claims[i].spare == ALL)
-                    empty(its);
-                else
-                    give_spare(its, claims[i].spare);
-            }
-            unclaim(its);
+            if (apart && is_claimed(claims[i].cache))
+                give_spare(claims[i].cache, claims[i].spare);
+            unclaim(claims[i].cache);
         }
     }
     return cache;
 }
 
 void hak_span_caches_fork_child(void) {
+    uint32_t all = 0;
+    /* relaxed, all: there is no other thread */
     for (struct hak_span_cache *cache = hak_span_caches(); cache; cache = cache->next) {
-        /* relaxed: there is no other thread */
+        all += hak_span_cache_allowed(cache);
+        /* Only these are written to: each page that is becomes the child's own. */
+        if (!atomic_load_explicit(&cache->busy, memory_order_relaxed) &&
+            !atomic_load_explicit(&cache->wanted, memory_order_relaxed))
+            continue;
         atomic_store_explicit(&cache->busy, false, memory_order_relaxed);
         atomic_store_explicit(&cache->wanted, false, memory_order_relaxed);
         cache->kept = (uint32_t)slabs_kept(cache);
     }
+    atomic_store_explicit(&all_allowed, all, memory_order_relaxed);
 }
 
 size_t hak_span_caches_kept(void) {

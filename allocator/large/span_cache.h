@@ -18,7 +18,7 @@
 #define HAK_SPAN_SLABS  8u  /* of the longest span of which the last ones are kept as they are */
 #define HAK_SPAN_DEPTH  16u /* so many of each length */
 
-#define HAK_SPANS_LEAST_KEPT  64u /* slabs */
+#define HAK_SPANS_FEW         64u /* slabs that may be kept, however few are out */
 #define HAK_SPANS_OUT_OF_KEPT 4   /* of so many slabs that are out one is kept */
 
 struct hak_span_cache {
@@ -32,7 +32,8 @@ struct hak_span_cache {
     struct hak_superslab *hint; /* for hak_pool_take */
     int64_t out;                /* slabs that the program got from this thread and didn't bring back
                                    to it; may be below 0 */
-    uint32_t allowed;           /* slabs that may be kept: grows as the cache has none to serve */
+    _Atomic uint32_t allowed;   /* slabs that may be kept: grows as the cache has none to serve;
+                                   theirs who may use the cache */
     uint32_t victim;            /* the place that makes room next */
     _Atomic uint32_t uses;      /* by its thread; wraps */
     _Atomic uint32_t seen;      /* `uses`, when others last looked; theirs */
@@ -82,15 +83,17 @@ HAK_INLINE void hak_span_cache_used(struct hak_span_cache *cache) {
         atomic_store_explicit(&cache->least, cache->kept, memory_order_relaxed);
 }
 
-/* By its thread: the slabs that are in proportion to what it has out, */
-HAK_INLINE uint32_t hak_span_cache_share(const struct hak_span_cache *cache) {
-    uint32_t part = cache->out > 0 ? (uint32_t)(cache->out / HAK_SPANS_OUT_OF_KEPT) : 0;
-    return part > HAK_SPANS_LEAST_KEPT ? part : HAK_SPANS_LEAST_KEPT;
+/* Slabs that may be kept now. relaxed: as in hak_span_cache_pop */
+HAK_INLINE uint32_t hak_span_cache_allowed(const struct hak_span_cache *cache) {
+    return atomic_load_explicit(&cache->allowed, memory_order_relaxed);
 }
-/* and those that may be kept. */
+
+/* By its thread: the same, but no more than is in proportion to what it has out. */
 HAK_INLINE uint32_t hak_span_cache_most(const struct hak_span_cache *cache) {
-    uint32_t share = hak_span_cache_share(cache);
-    return cache->allowed < share ? cache->allowed : share;
+    uint32_t part = cache->out > 0 ? (uint32_t)(cache->out / HAK_SPANS_OUT_OF_KEPT) : 0;
+    uint32_t most = part > HAK_SPANS_FEW ? part : HAK_SPANS_FEW;
+    uint32_t allowed = hak_span_cache_allowed(cache);
+    return allowed < most ? allowed : most;
 }
 
 /* By the cache's thread. The program got `count` slabs, from the functions below or the pool. */
@@ -156,13 +159,16 @@ void hak_span_cache_empty(struct hak_span_cache *cache);
 /* The first of all caches, NULL if there is none; any thread. */
 struct hak_span_cache *hak_span_caches(void);
 
-/* By any thread. From `cache` on, empties those that their threads haven't used since they were
- * last looked at, or `all`, and takes half of what the others had left over all the time; but
- * leaves alone those in use at this moment. Looks at no more than `most`; one barrier for each 64
- * of which something is wanted. Where to go on, NULL behind the last. */
-struct hak_span_cache *hak_span_caches_trim(struct hak_span_cache *cache, bool all, unsigned most);
+/* By any thread, whose own cache is `own`, or NULL. From `cache` on, empties those that their
+ * threads haven't used since they were last looked at, or `all`, and takes half of what the others
+ * had left over all the time; but leaves alone those in use at this moment. Looks at no more than
+ * `most`; one barrier for each 64 of other threads' of which something is wanted. Where to go on,
+ * NULL behind the last. */
+struct hak_span_cache *hak_span_caches_trim(struct hak_span_cache *cache,
+                                            struct hak_span_cache *own, bool all, unsigned most);
 
-/* In the child, whose only thread is the caller: the others' uses have ended. */
+/* In the child, whose only thread is the caller: the others' uses have ended. Looks at all caches.
+ */
 void hak_span_caches_fork_child(void);
 
 /* Bytes that all caches keep now. Any thread, signal handlers too. */

@@ -60,6 +60,15 @@ static void neighbours_serve_together(void **state) {
     assert_true(hak_span_cache_extend(cache, run, 4, 6));
     assert_int_equal(kept(cache), 2);
     hak_span_cache_put(cache, run, 6);
+    /* Nor does it matter whether they are spans still. */
+    assert_ptr_equal(hak_span_cache_take(cache, 8), run);
+    assert_true(hak_span_cache_push(cache, run + 5 * HAK_SLAB_SIZE, 3));
+    assert_true(hak_span_cache_push(cache, run + 2 * HAK_SLAB_SIZE, 3));
+    assert_false(
+        hak_span_cache_extend(cache, run, 2, 6)); /* of two no more than one is looked for */
+    assert_true(hak_span_cache_extend(cache, run, 2, 4));
+    assert_int_equal(kept(cache), 4);
+    assert_ptr_equal(hak_span_cache_pop(cache, 3), run + 5 * HAK_SLAB_SIZE);
     hak_span_cache_empty(cache);
     assert_int_equal(kept(cache), 0);
 }
@@ -138,7 +147,7 @@ static void one_at_a_time(void **state) {
     char *run = from_pool(3);
     assert_true(hak_span_cache_push(cache, run, 3));
     assert_true(hak_span_cache_enter(cache));
-    hak_span_caches_trim(hak_span_caches(), true, 1000);
+    hak_span_caches_trim(hak_span_caches(), NULL, true, 1000);
     assert_int_equal(kept(cache), 3);
     assert_false(cache->wanted);
     hak_span_cache_leave(cache);
@@ -150,14 +159,14 @@ static void one_at_a_time(void **state) {
     assert_false(hak_span_cache_extend(cache, run - HAK_SLAB_SIZE, 1, 2));
     hak_span_cache_put(cache, other, 3); /* to the pool */
     hak_span_cache_empty(cache);
-    hak_span_caches_trim(hak_span_caches(), true, 1000); /* not by two others, either */
+    hak_span_caches_trim(hak_span_caches(), NULL, true, 1000); /* not by two others, either */
     assert_int_equal(kept(cache), 3);
     /* The threads of both are gone after a fork. */
     cache->busy = true;
     hak_span_caches_fork_child();
     assert_ptr_equal(hak_span_cache_pop(cache, 3), run);
     hak_span_cache_put(cache, run, 3);
-    hak_span_caches_trim(hak_span_caches(), true, 1000);
+    hak_span_caches_trim(hak_span_caches(), NULL, true, 1000);
     assert_int_equal(kept(cache), 0);
 }
 
@@ -168,40 +177,60 @@ static void what_is_not_used_goes_to_the_pool(void **state) {
     hak_span_cache_register(cache);
     earn(cache);
     hak_span_cache_put(cache, from_pool(4), 4);
-    hak_span_caches_trim(hak_span_caches(), false, 1000); /* used since the last look */
+    hak_span_caches_trim(hak_span_caches(), NULL, false, 1000); /* used since the last look */
     assert_int_equal(kept(cache), 4);
     hak_span_cache_put(cache, hak_span_cache_take(cache, 4), 4);
-    hak_span_caches_trim(hak_span_caches(), false, 1000);
+    hak_span_caches_trim(hak_span_caches(), NULL, false, 1000);
     assert_int_equal(kept(cache), 4);
     /* Half of what was left over. */
     hak_span_cache_put(cache, hak_span_cache_take(cache, 1), 1);
-    hak_span_caches_trim(hak_span_caches(), false, 1000);
+    hak_span_caches_trim(hak_span_caches(), NULL, false, 1000);
     assert_int_equal(kept(cache), 2);
     assert_true(hak_span_cache_push(cache, from_pool(5), 5));
-    hak_span_caches_trim(hak_span_caches(), false, 1000);
+    hak_span_caches_trim(hak_span_caches(), NULL, false, 1000);
     assert_int_equal(kept(cache), 6);
     hak_span_cache_put(cache, from_pool(1), 1); /* in use, and takes nothing */
-    hak_span_caches_trim(hak_span_caches(), false, 1000);
+    hak_span_caches_trim(hak_span_caches(), NULL, false, 1000);
     assert_int_equal(kept(cache), 0); /* 2 from the places, and the span as a whole */
     hak_span_cache_put(cache, from_pool(4), 4);
-    hak_span_caches_trim(hak_span_caches(), false, 1000);
+    hak_span_caches_trim(hak_span_caches(), NULL, false, 1000);
     assert_int_equal(kept(cache), 4); /* it may still keep that */
-    hak_span_caches_trim(hak_span_caches(), false, 1000);
+    hak_span_caches_trim(hak_span_caches(), NULL, false, 1000);
     assert_int_equal(kept(cache), 0);
     hak_span_cache_put(cache, from_pool(5), 5); /* it has to earn that again */
     assert_int_equal(kept(cache), 0);
     earn(cache);
     hak_span_cache_put(cache, from_pool(4), 4);
     assert_true(hak_span_caches_kept() >= 4 * HAK_SLAB_SIZE);
-    hak_span_caches_trim(hak_span_caches(), true, 1000);
+    hak_span_caches_trim(hak_span_caches(), NULL, true, 1000);
     assert_int_equal(hak_span_caches_kept(), 0);
     /* In parts, each going on where the last one ended. */
     earn(cache);
     hak_span_cache_put(cache, from_pool(4), 4);
     struct hak_span_cache *at = hak_span_caches();
     while (at)
-        at = hak_span_caches_trim(at, true, 1);
+        at = hak_span_caches_trim(at, NULL, true, 1);
     assert_int_equal(hak_span_caches_kept(), 0);
+}
+
+/* Not only slabs: a thread that has all of its own out and sleeps may keep none, so that others
+ * may. */
+static void what_may_be_kept_comes_back(void **state) {
+    (void)state;
+    hak_init();
+    struct hak_span_cache *cache = &caches[5];
+    hak_span_cache_register(cache);
+    earn(cache);
+    assert_int_equal(cache->allowed, MOST_KEPT);
+    hak_span_caches_trim(hak_span_caches(), NULL, false, 1000);
+    assert_int_equal(cache->allowed, MOST_KEPT);
+    hak_span_caches_trim(hak_span_caches(), NULL, false, 1000);
+    assert_int_equal(cache->allowed, 0);
+    /* A thread's own, without asking others. */
+    earn(cache);
+    hak_span_cache_put(cache, from_pool(3), 3);
+    hak_span_caches_trim(hak_span_caches(), cache, true, 1000);
+    assert_int_equal(kept(cache) + cache->allowed, 0);
 }
 
 /* However many there are. */
@@ -322,7 +351,7 @@ static void *use_spans(void *argument) {
 static void *trim_all_the_time(void *argument) {
     (void)argument;
     while (!over)
-        hak_span_caches_trim(hak_span_caches(), true, 1000);
+        hak_span_caches_trim(hak_span_caches(), NULL, true, 1000);
     return NULL;
 }
 
@@ -354,6 +383,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(spans_serve_those_of_their_length),
     cmocka_unit_test(one_at_a_time),
     cmocka_unit_test(what_is_not_used_goes_to_the_pool),
+    cmocka_unit_test(what_may_be_kept_comes_back),
     cmocka_unit_test(all_together_keep_a_bounded_part),
     cmocka_unit_test(a_sleeping_thread_keeps_nothing),
     cmocka_unit_test(an_ended_thread_keeps_nothing),
