@@ -23,10 +23,10 @@
 
 /* What free() and realloc() read, beside the thread's magazines. Written once, by hak_init. */
 struct hak_marks {
-    uint64_t scale;                /* 2^48: an address times this is its unit, and the offset in 16
-                                      bits below; 0 while the flat page map isn't there: then
-                                      everything is of unit 0, where there is nothing, and takes the
-                                      slow path */
+    uint64_t scale;                /* 2^32: an address without its upper 16 bits, times 2^16, times
+                                      this is its unit, and the offset in 16 bits below; 0 while
+                                      the flat page map isn't there: then everything is of unit 0,
+                                      where there is nothing, and takes the slow path */
     uint64_t no_place;             /* HAK_NO_PLACE */
     uint64_t step[HAK_KIND_COUNT]; /* 0 for kinds that are no size class */
     _Atomic uint8_t kinds[];       /* the flat page map: one for each unit of 48 address bits; or
@@ -34,7 +34,8 @@ struct hak_marks {
 };
 extern HAK_HIDDEN struct hak_marks *_Atomic hak_marks;
 
-#define HAK_SCALE_SHIFT 48u
+#define HAK_SCALE       ((uint64_t)1 << 32)
+#define HAK_PLACE_SHIFT 48u
 /* In the upper 64 bits of (offset * 2^48) * step: the fraction but for its lower 32 bits. */
 #define HAK_NO_PLACE ((((uint64_t)1 << 48) - 1) & ~(uint64_t)UINT16_MAX)
 
@@ -57,7 +58,7 @@ HAK_INLINE struct hak_marks *hak_marks_now(void) {
  * no size class. */
 HAK_INLINE bool hak_begins_block(const void *address, unsigned kind) {
     const struct hak_marks *marks = hak_marks_now();
-    uint64_t offset = (uint64_t)(uintptr_t)address << HAK_SCALE_SHIFT;
+    uint64_t offset = (uint64_t)(uintptr_t)address << HAK_PLACE_SHIFT;
     return kind - 1 < HAK_CLASS_MAX &&
            !((uint64_t)((hak_product)offset * marks->step[kind] >> 64) & HAK_NO_PLACE);
 }

@@ -42,7 +42,7 @@ void hak_page_map_init(void) {
     }
     marks = (struct hak_marks *)(void *)(head + HEAD_SIZE - sizeof *marks);
     hak_marks_fill(marks);
-    marks->scale = (uint64_t)1 << HAK_SCALE_SHIFT;
+    marks->scale = HAK_SCALE;
     flat = marks->kinds;
     flat_limit = HAK_PAGE_MAP_UNITS;
     hak_marks_use(marks);
