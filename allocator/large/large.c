@@ -132,8 +132,6 @@ void hak_large_free(void *block, unsigned kind, struct hak_span_cache *cache) {
         return;
     }
     check_span(block);
-    if (cache && hak_large_keep(block, cache))
-        return;
     TinySlabMeta *slab = hak_slab_meta_of(block);
     unsigned count = span_slabs(block);
     hak_page_map_change(block, HAK_KIND_NONE);

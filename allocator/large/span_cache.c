@@ -84,11 +84,10 @@ static void end_span(char *span) {
 /* The next span before the places, which is none any more; NULL when there are no more. */
 static char *next_span(struct hak_span_cache *cache, unsigned *count) {
     for (unsigned c = 1; c <= HAK_SPAN_SLABS; c++) {
-        /* relaxed, both: as in hak_span_cache_pop */
-        unsigned depth = atomic_load_explicit(&cache->depth[c], memory_order_relaxed);
+        unsigned depth = hak_span_cache_depth(cache, c);
         if (!depth)
             continue;
-        atomic_store_explicit(&cache->depth[c], (uint8_t)--depth, memory_order_relaxed);
+        hak_span_cache_set_depth(cache, c, --depth);
         char *span = cache->spans[c][depth];
         end_span(span);
         *count = c;
@@ -101,9 +100,7 @@ static char *next_span(struct hak_span_cache *cache, unsigned *count) {
  * it may not. relaxed, all: sums that order nothing. */
 static bool allow_more(struct hak_span_cache *cache) {
     uint32_t all = atomic_load_explicit(&all_allowed, memory_order_relaxed);
-    uint32_t few = all < MANY ? HAK_SPANS_FEW : FEW_OF_MANY;
-    uint32_t most = cache->out > 0 ? (uint32_t)(cache->out / HAK_SPANS_OUT_OF_KEPT) : 0;
-    most = most > few ? most : few;
+    uint32_t most = hak_span_cache_share(cache, all < MANY ? HAK_SPANS_FEW : FEW_OF_MANY);
     uint32_t old = hak_span_cache_allowed(cache);
     uint32_t now = 2 * old < FIRST_KEPT ? FIRST_KEPT : 2 * old;
     now = now < most ? now : most;
@@ -180,14 +177,13 @@ char *hak_span_cache_take(struct hak_span_cache *cache, unsigned count) {
 /* Puts the span that begins at `base`, if there is one before the places, to them. */
 static bool find_span(struct hak_span_cache *cache, const char *base) {
     for (unsigned c = 1; c <= HAK_SPAN_SLABS; c++) {
-        /* relaxed, both: as in hak_span_cache_pop */
-        unsigned depth = atomic_load_explicit(&cache->depth[c], memory_order_relaxed);
+        unsigned depth = hak_span_cache_depth(cache, c);
         for (unsigned i = 0; i < depth; i++) {
             if (cache->spans[c][i] != base)
                 continue;
             char *span = cache->spans[c][i];
             cache->spans[c][i] = cache->spans[c][depth - 1];
-            atomic_store_explicit(&cache->depth[c], (uint8_t)(depth - 1), memory_order_relaxed);
+            hak_span_cache_set_depth(cache, c, depth - 1);
             end_span(span);
             add(cache, span, c);
             return true;
@@ -294,8 +290,8 @@ static size_t slabs_kept(const struct hak_span_cache *cache) {
     size_t slabs = 0;
     for (unsigned i = 0; i < HAK_SPAN_PLACES; i++)
         slabs += (unsigned)__builtin_popcount(slabs_of(look_at(cache, i)));
-    for (unsigned c = 1; c <= HAK_SPAN_SLABS; c++) /* relaxed: as in hak_span_cache_pop */
-        slabs += (size_t)c * atomic_load_explicit(&cache->depth[c], memory_order_relaxed);
+    for (unsigned c = 1; c <= HAK_SPAN_SLABS; c++)
+        slabs += (size_t)c * hak_span_cache_depth(cache, c);
     return slabs;
 }
 

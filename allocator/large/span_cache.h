@@ -83,15 +83,20 @@ HAK_INLINE void hak_span_cache_used(struct hak_span_cache *cache) {
         atomic_store_explicit(&cache->least, cache->kept, memory_order_relaxed);
 }
 
-/* Slabs that may be kept now. relaxed: as in hak_span_cache_pop */
+/* Slabs that may be kept now. relaxed: others only want to know whether there are any */
 HAK_INLINE uint32_t hak_span_cache_allowed(const struct hak_span_cache *cache) {
     return atomic_load_explicit(&cache->allowed, memory_order_relaxed);
 }
 
-/* By its thread: the same, but no more than is in proportion to what it has out. */
-HAK_INLINE uint32_t hak_span_cache_most(const struct hak_span_cache *cache) {
+/* By its thread: the slabs that are in proportion to what it has out, `few` at least. */
+HAK_INLINE uint32_t hak_span_cache_share(const struct hak_span_cache *cache, uint32_t few) {
     uint32_t part = cache->out > 0 ? (uint32_t)(cache->out / HAK_SPANS_OUT_OF_KEPT) : 0;
-    uint32_t most = part > HAK_SPANS_FEW ? part : HAK_SPANS_FEW;
+    return part > few ? part : few;
+}
+
+/* By its thread: what may be kept, but no more than its share. */
+HAK_INLINE uint32_t hak_span_cache_most(const struct hak_span_cache *cache) {
+    uint32_t most = hak_span_cache_share(cache, HAK_SPANS_FEW);
     uint32_t allowed = hak_span_cache_allowed(cache);
     return allowed < most ? allowed : most;
 }
@@ -101,19 +106,28 @@ HAK_INLINE void hak_span_cache_count(struct hak_span_cache *cache, unsigned coun
     cache->out += count;
 }
 
+/* Spans of `count` slabs that are kept as they are, and that so many are. relaxed, both: others
+ * read it only to count. */
+HAK_INLINE unsigned hak_span_cache_depth(const struct hak_span_cache *cache, unsigned count) {
+    return atomic_load_explicit(&cache->depth[count], memory_order_relaxed);
+}
+HAK_INLINE void hak_span_cache_set_depth(struct hak_span_cache *cache, unsigned count,
+                                         unsigned depth) {
+    atomic_store_explicit(&cache->depth[count], (uint8_t)depth, memory_order_relaxed);
+}
+
 /* By its thread. Takes out the span of `count` slabs that came last, whose metadata is as it was;
  * NULL if there is none. */
 HAK_INLINE char *hak_span_cache_pop(struct hak_span_cache *cache, unsigned count) {
     if (HAK_UNLIKELY(count > HAK_SPAN_SLABS) || HAK_UNLIKELY(!hak_span_cache_enter(cache)))
         return NULL;
     char *span = NULL;
-    /* relaxed, both: others read it only to count */
-    unsigned depth = atomic_load_explicit(&cache->depth[count], memory_order_relaxed);
+    unsigned depth = hak_span_cache_depth(cache, count);
     if (depth) {
         span = cache->spans[count][--depth];
-        atomic_store_explicit(&cache->depth[count], (uint8_t)depth, memory_order_relaxed);
+        hak_span_cache_set_depth(cache, count, depth);
         cache->kept -= count;
-        cache->out += count;
+        hak_span_cache_count(cache, count);
         hak_span_cache_used(cache);
     }
     hak_span_cache_leave(cache);
@@ -124,12 +138,11 @@ HAK_INLINE char *hak_span_cache_pop(struct hak_span_cache *cache, unsigned count
 HAK_INLINE bool hak_span_cache_push(struct hak_span_cache *cache, char *span, unsigned count) {
     if (HAK_UNLIKELY(count > HAK_SPAN_SLABS) || HAK_UNLIKELY(!hak_span_cache_enter(cache)))
         return false;
-    /* relaxed, both: as above */
-    unsigned depth = atomic_load_explicit(&cache->depth[count], memory_order_relaxed);
+    unsigned depth = hak_span_cache_depth(cache, count);
     bool put = depth < HAK_SPAN_DEPTH && cache->kept + count <= hak_span_cache_most(cache);
     if (put) {
         cache->spans[count][depth] = span;
-        atomic_store_explicit(&cache->depth[count], (uint8_t)(depth + 1), memory_order_relaxed);
+        hak_span_cache_set_depth(cache, count, depth + 1);
         cache->kept += count;
         cache->out -= count;
         hak_span_cache_used(cache);
