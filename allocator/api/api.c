@@ -120,11 +120,7 @@ HAK_NOINLINE static void *malloc_large(size_t size) {
 }
 
 HAK_NOINLINE void *hak_malloc_slow(size_t size) {
-    if (HAK_UNLIKELY(size > HAK_SMALL_MAX))
-        return malloc_large(size);
-    /* The hit path of the classes that are beyond its table. */
-    void *block = hak_class_hit(hak_size_class(size), size);
-    return HAK_LIKELY(block != NULL) ? block : malloc_rare(size);
+    return size > HAK_SMALL_MAX ? malloc_large(size) : malloc_rare(size);
 }
 
 /* In a sanitizer build the runtime has an allocator of its own; blocks that it allocated inside the

@@ -17,30 +17,17 @@
 
 #include "base/config.h"
 
-#define HAK_SIZE_CLASS_TABLE 128u /* entries of one byte: two cache lines */
-/* The largest request, in bytes, that the table answers. */
-#define HAK_TABLE_MAX ((HAK_SIZE_CLASS_TABLE - 1) * HAK_MIN_ALIGN)
-
+/* One byte for every 16 bytes of request, 0 included: of the 2 KiB, a program needs in its caches
+ * what answers the sizes that it asks for, one line for those up to a kilobyte. */
+#define HAK_SIZE_CLASS_TABLE (HAK_SMALL_MAX / HAK_MIN_ALIGN + 1)
 extern HAK_HIDDEN const uint8_t hak_size_class_table[HAK_SIZE_CLASS_TABLE];
 
-/* Bytes of a block of each class, 1 to HAK_CLASS_MAX; 0 for class 0. */
+/* Bytes of a block of each class, 1 to HAK_CLASS_MAX; 0 for class 0. All are multiples of 16. */
 extern HAK_HIDDEN const uint16_t hak_class_size[HAK_CLASS_MAX + 1];
-
-/* The class of a request of at most HAK_TABLE_MAX bytes. */
-HAK_INLINE unsigned hak_size_class_small(size_t size) {
-    return hak_size_class_table[(size + HAK_MIN_ALIGN - 1) / HAK_MIN_ALIGN];
-}
-
-/* For larger requests: the smallest class that may serve one of HAK_COARSE_STEP * i + 1 bytes. */
-#define HAK_COARSE_STEP 128u
-extern HAK_HIDDEN const uint8_t hak_size_class_coarse[HAK_SMALL_MAX / HAK_COARSE_STEP];
 
 /* The class of a request of at most HAK_SMALL_MAX bytes. */
 HAK_INLINE unsigned hak_size_class(size_t size) {
-    if (size <= HAK_TABLE_MAX)
-        return hak_size_class_small(size);
-    unsigned class_index = hak_size_class_coarse[(size - 1) / HAK_COARSE_STEP];
-    return class_index + (hak_class_size[class_index] < size); /* no two classes end in one step */
+    return hak_size_class_table[(size + HAK_MIN_ALIGN - 1) / HAK_MIN_ALIGN];
 }
 
 /* Alignments that blocks of slabs have: 16, 32 and so on to HAK_SMALL_MAX. Of each, bit c is set
