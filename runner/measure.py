@@ -13,6 +13,7 @@ from runner.counters import PerfStat, crash_under_perf
 from runner.decode import DecodeError
 from runner.driver_output import DriverReport, parse_report, report_problem
 from runner.execute import Outcome, run_program, signal_phrase
+from runner.fresh_pages import FreshPages
 from runner.interrupts import Interrupts
 from runner.machine import load_average
 from runner.matrix import WORKLOADS, driver_arguments, sample_seconds, with_operations
@@ -74,6 +75,7 @@ class Laboratory:
         self._preload = PreloadPaths()
         self._fingerprints: dict[str, tuple[int, ...]] = {}
         self._libraries: dict[str, Path] = {}
+        self._pages = FreshPages()
         self.programs = ProgramBench(folder, environment, self._preload, interrupts)
 
     def close(self) -> None:
@@ -150,6 +152,7 @@ class Laboratory:
         changed = self._changed(allocator, cell.workload)
         if changed is not None:
             return replace(sample, failure=Failure("changed", changed, []))
+        self._pages.begin(ticket.round, self._files(allocator, cell.workload))
         limit = sample_limit(cell, settings)
         if program is not None:
             # Not counted: the counters could not tell a program from what it talks with.
@@ -205,13 +208,17 @@ class Laboratory:
         outcome = run_program(command, environment, limit, self._interrupts)
         return _judged(outcome, allocator, workload, arguments, limit, counted)
 
-    def _changed(self, allocator: Allocator, workload: str) -> Optional[str]:
+    def _files(self, allocator: Allocator, workload: str) -> list[Path]:
+        """Return the files on which the numbers depend."""
         paths = [self.driver(allocator, workload)]
         if workload in PROGRAMS:
-            paths = self.programs.files(workload)
+            paths = list(self.programs.files(workload))
         if allocator.name in self._libraries:
             paths.append(self._libraries[allocator.name])
-        for path in paths:
+        return paths
+
+    def _changed(self, allocator: Allocator, workload: str) -> Optional[str]:
+        for path in self._files(allocator, workload):
             before = self._fingerprints.get(str(path))
             if before is not None and _fingerprint(path) != before:
                 return f"{path.name} was changed or removed while the run was going on"

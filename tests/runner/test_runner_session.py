@@ -260,3 +260,24 @@ def test_table_and_summary_say_the_same(bench, small) -> None:
     assert "Against the fastest baseline" in summary and "Against the fastest baseline" in done.stdout
     assert f"Results: {bench.results}" in done.stdout
     assert f"Summary: {bench.results.with_suffix('.md')}" in done.stdout
+
+
+def test_the_files_of_a_round_are_moved_in_memory_before_it(bench, small) -> None:
+    """Seen from outside, by the calls that ask for it: once a round for each driver."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not installed")
+    seen = bench.folder / "calls"
+    done = subprocess.run(
+        [strace, "-f", "-e", "trace=fadvise64", "-y", "-o", str(seen),
+         *bench.command(*small, "--allocators", "mimalloc,system", "--repeat", "3",
+                        "--output", str(bench.results), "--no-plots")],
+        capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
+    )
+    if "PTRACE" in done.stderr or "ptrace" in done.stderr:
+        pytest.skip("no program may be traced here")
+    assert done.returncode == 0, done.stderr
+    forgotten = [line for line in seen.read_text("utf-8", "replace").splitlines() if "POSIX_FADV_DONTNEED" in line]
+    for driver in ("larson_mimalloc", "larson_system"):
+        # a warm-up and three rounds of two cells
+        assert sum(f"/{driver}>" in line for line in forgotten) == 4, forgotten
