@@ -13,7 +13,7 @@
 #define FIRST_REFILL_BYTES 4096u
 /* No later one takes more than this from the slabs: of large blocks few are needed at once, and
  * they stay. */
-#define REFILL_BYTES 16384u
+#define REFILL_BYTES 65536u
 #define REFILL_SHARE 4 /* of the blocks that are out */
 #define FIRST_SLOTS_BYTES                                                                          \
     16384u                /* of blocks in a magazine, before the class is seen to need more */
