@@ -264,8 +264,8 @@ static struct {
     _Alignas(HAK_CACHE_LINE) _Atomic(TinySlabMeta *) letters[LETTERS];
 } mailbox[HAK_CLASS_MAX + 1];
 
-/* Letters of each class, once who posts or takes one has said so: asked for where blocks come home,
- * which is often; below 0 where a letter is taken before that. */
+/* Letters of each class, once who posts or takes one has said so: asked for where blocks come home
+ * or a slab is needed, which is often; below 0 where a letter is taken before that. */
 static _Atomic int letter_count[HAK_CLASS_MAX + 1];
 
 bool hak_mailbox_has_room(unsigned class_index) {
@@ -290,6 +290,9 @@ bool hak_mailbox_post(TinySlabMeta *slab, unsigned class_index) {
 }
 
 TinySlabMeta *hak_mailbox_take(unsigned class_index) {
+    /* relaxed: a hint; a letter that isn't counted yet is found by the next who looks */
+    if (atomic_load_explicit(&letter_count[class_index], memory_order_relaxed) <= 0)
+        return NULL;
     for (unsigned i = 0; i < LETTERS; i++) {
         /* relaxed: a look, that leaves the cache line shared; acquire: as told in hak_mailbox_post
          */
