@@ -214,22 +214,45 @@ static void shed_home(struct hak_heap *heap, unsigned class_index, unsigned batc
     heap->magazines->top[class_index] = blocks + count - batch - 1;
 }
 
+#define OWN_LOOK 4u /* blocks */
+
+/* Whether blocks should go home although the depot has room: they share cache lines with their
+ * neighbours, and most are of own slabs. Another thread that got them from the depot would write to
+ * the lines in which this thread's blocks lie, and this one to theirs, for as long as both live
+ * (passive false sharing: Berger et al., "Hoard", ASPLOS 2000). Others' blocks may be put there:
+ * those who allocated them find them again. */
+static bool belong_here(unsigned class_index, void *const *blocks, unsigned count) {
+    if (hak_class_size[class_index] % HAK_CACHE_LINE == 0)
+        return false;
+    unsigned own = 0;
+    for (unsigned i = 0; i < OWN_LOOK; i++)
+        own += hak_slab_is_own(hak_slab_meta_of(blocks[i * (count - 1) / (OWN_LOOK - 1)]));
+    return 2 * own >= OWN_LOOK;
+}
+
+/* Copies blocks into a magazine of the depot. False: it has no room, or there is no memory. */
+static bool put_into_depot(struct hak_heap *heap, unsigned class_index, void *const *blocks,
+                           unsigned count) {
+    struct hak_magazine *magazine = heap->spare ? heap->spare : hak_magazine_new();
+    heap->spare = NULL;
+    if (!magazine)
+        return false;
+    magazine->count = count;
+    memcpy(magazine->slots, blocks, count * sizeof *blocks);
+    if (hak_depot_put(class_index, magazine, depot_bytes(class_index)))
+        return true;
+    heap->spare = magazine;
+    return false;
+}
+
 /* Moves the oldest `batch` blocks of a magazine, of which the depot's have room for so many, to the
- * depot, or to the slabs if the depot is full. */
+ * depot, or to the slabs if they belong there or the depot is full. */
 static void shed(struct hak_heap *heap, unsigned class_index, unsigned batch) {
     struct hak_heap_class *class = &heap->classes[class_index];
     void **blocks = class->bottom + 1;
     unsigned count = (unsigned)(heap->magazines->top[class_index] - class->bottom);
-    struct hak_magazine *magazine = heap->spare ? heap->spare : hak_magazine_new();
-    heap->spare = NULL;
-    bool put = false;
-    if (magazine) {
-        magazine->count = batch;
-        memcpy(magazine->slots, blocks, batch * sizeof *blocks);
-        put = hak_depot_put(class_index, magazine, depot_bytes(class_index));
-        if (!put)
-            heap->spare = magazine;
-    }
+    bool put = !belong_here(class_index, blocks, batch) &&
+               put_into_depot(heap, class_index, blocks, batch);
     hak_event(put ? HAK_EVENT_DEPOT_PUT : HAK_EVENT_FLUSH, class_index, blocks[0]);
     if (class->falls < UINT16_MAX)
         class->falls++;
