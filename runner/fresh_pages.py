@@ -7,44 +7,75 @@ slower build. So each round has the files put somewhere else: what luck there is
 """
 from __future__ import annotations
 
+import contextlib
+import mmap
 import os
-from collections.abc import Iterable
+import random
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _CHUNK = 1 << 20  # bytes
+# Pages that come free are the first to be given out again: without something that takes them, and as many more, a
+# file would get its own ones back.
+_TAKEN_LEAST, _TAKEN_MOST = 8 << 20, 16 << 20  # bytes
 
 
-def move_pages(path: Path) -> bool:
-    """Have the kernel forget its pages of a file, and read it into others.
+def move_pages(paths: Iterable[Path]) -> list[Path]:
+    """Have the kernel forget its pages of files, and read these into others; return the files for which
+    that was done.
 
     Pages that another process has mapped stay where they are, as do those of a file system that lies in
-    memory. False if the file can't be read: whoever runs it will say why.
+    memory. A file that can't be read is left to whoever runs it, who will say why.
     """
+    opened = []
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        os.fsync(descriptor)  # what isn't on the disk yet can't be forgotten
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        for path in paths:
+            with contextlib.suppress(OSError):
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+                opened.append((path, descriptor))
+        files = [(path, descriptor) for path, descriptor in opened if stat.S_ISREG(os.fstat(descriptor).st_mode)]
+        for _, descriptor in files:
+            with contextlib.suppress(OSError):  # file systems that only read have nothing to write
+                os.fsync(descriptor)  # what isn't on the disk yet can't be forgotten
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        with _taken_memory():
+            return [path for path, descriptor in files if _read(descriptor)]
+    finally:
+        for _, descriptor in opened:
+            os.close(descriptor)
+
+
+def _read(descriptor: int) -> bool:
+    with contextlib.suppress(OSError):
         while os.read(descriptor, _CHUNK):
             pass
         return True
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
+    return False
+
+
+@contextlib.contextmanager
+def _taken_memory() -> Iterator[None]:
+    """Hold a random amount of memory, in small pages."""
+    size = random.randrange(_TAKEN_LEAST, _TAKEN_MOST, mmap.PAGESIZE)
+    with mmap.mmap(-1, size) as memory:
+        with contextlib.suppress(OSError, AttributeError):
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+        for place in range(0, size, mmap.PAGESIZE):
+            memory[place] = 1
+        yield
 
 
 class FreshPages:
-    """Moves the pages of each file once a round."""
+    """Moves the pages of files once a round."""
 
     def __init__(self) -> None:
         self._moved: dict[str, int] = {}
 
     def begin(self, round_number: int, paths: Iterable[Path]) -> None:
-        """A sample of a round is about to run these files. Rounds never go back."""
-        for path in paths:
-            if self._moved.get(str(path)) != round_number:
-                self._moved[str(path)] = round_number
-                move_pages(path)
+        """A sample of a round is about to be taken, in which these files will be run. Rounds never go back."""
+        due = [path for path in dict.fromkeys(paths) if self._moved.get(str(path)) != round_number]
+        self._moved.update((str(path), round_number) for path in due)
+        if due:
+            move_pages(due)

@@ -152,7 +152,9 @@ class Laboratory:
         changed = self._changed(allocator, cell.workload)
         if changed is not None:
             return replace(sample, failure=Failure("changed", changed, []))
-        self._pages.begin(ticket.round, self._files(allocator, cell.workload))
+        # All at once, at the round's first sample.
+        watched = [Path(path) for path in self._fingerprints]
+        self._pages.begin(ticket.round, [*watched, *self._files(allocator, cell.workload)])
         limit = sample_limit(cell, settings)
         if program is not None:
             # Not counted: the counters could not tell a program from what it talks with.
@@ -209,7 +211,8 @@ class Laboratory:
         return _judged(outcome, allocator, workload, arguments, limit, counted)
 
     def _files(self, allocator: Allocator, workload: str) -> list[Path]:
-        """Return the files on which the numbers depend."""
+        """Return the files on which the numbers depend; of a program, without those that it starts or
+        is linked with."""
         paths = [self.driver(allocator, workload)]
         if workload in PROGRAMS:
             paths = list(self.programs.files(workload))

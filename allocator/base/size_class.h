@@ -18,7 +18,7 @@
 #include "base/config.h"
 
 /* One byte for every 16 bytes of request, 0 included: of the 2 KiB, a program needs in its caches
- * what answers the sizes that it asks for, one line for those up to a kilobyte. */
+ * what answers the sizes that it asks for, one line for those up to 1,008 bytes. */
 #define HAK_SIZE_CLASS_TABLE (HAK_SMALL_MAX / HAK_MIN_ALIGN + 1)
 extern HAK_HIDDEN const uint8_t hak_size_class_table[HAK_SIZE_CLASS_TABLE];
 

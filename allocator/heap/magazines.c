@@ -11,8 +11,8 @@
 /* The first refill of a class takes no more than this, in bytes: a program that has few blocks of a
  * large class shouldn't pay for pages behind others. */
 #define FIRST_REFILL_BYTES 4096u
-/* No later one takes more than this from the slabs: of large blocks few are needed at once, and
- * they stay. */
+/* No later one takes more than this from the slabs, nor more than a magazine of the depot has: of
+ * large blocks few are needed at once, and they stay. */
 #define REFILL_BYTES 65536u
 #define REFILL_SHARE 4 /* of the blocks that are out */
 #define FIRST_SLOTS_BYTES                                                                          \
