@@ -71,11 +71,11 @@ class FreshPages:
     """Moves the pages of files once a round."""
 
     def __init__(self) -> None:
-        self._moved: dict[str, int] = {}
+        self._moved: dict[Path, int] = {}
 
     def begin(self, round_number: int, paths: Iterable[Path]) -> None:
         """A sample of a round is about to be taken, in which these files will be run. Rounds never go back."""
-        due = [path for path in dict.fromkeys(paths) if self._moved.get(str(path)) != round_number]
-        self._moved.update((str(path), round_number) for path in due)
+        due = [path for path in dict.fromkeys(paths) if self._moved.get(path) != round_number]
+        self._moved.update(dict.fromkeys(due, round_number))
         if due:
             move_pages(due)

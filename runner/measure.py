@@ -215,7 +215,7 @@ class Laboratory:
         is linked with."""
         paths = [self.driver(allocator, workload)]
         if workload in PROGRAMS:
-            paths = list(self.programs.files(workload))
+            paths = self.programs.files(workload)
         if allocator.name in self._libraries:
             paths.append(self._libraries[allocator.name])
         return paths
