@@ -13,6 +13,6 @@ if __name__ == "__main__":
 
         status = main(sys.argv[1:], tree_path.need)
     except KeyboardInterrupt:  # while it was still starting
-        sys.stderr.write("Interrupted; nothing was written.\n")
+        sys.stderr.write("Interrupted; no half-written report was left behind.\n")
         status = 130
     sys.exit(status)
