@@ -68,7 +68,7 @@ static const struct option_row rows[HAK_OPT_COUNT] = {
                        "free blocks that a size class keeps for exchange among threads"},
     [HAK_OPT_MAGAZINE_MIN] = {"HAKMEM_MAGAZINE_MIN", "blocks", 16, 1, 16, ANY_TIME, NUMBER,
                               "free blocks that a thread may keep of a size class at first"},
-    [HAK_OPT_MAGAZINE_MAX] = {"HAKMEM_MAGAZINE_MAX", "KiB", 512, 0, 512, FIXED, NUMBER,
+    [HAK_OPT_MAGAZINE_MAX] = {"HAKMEM_MAGAZINE_MAX", "KiB", 4096, 0, 4096, FIXED, NUMBER,
                               "free blocks that a thread may keep of a size class at most"},
     [HAK_OPT_THP] = {"HAKMEM_THP", "", 0, 0, 1, FIXED, NUMBER,
                      "1: the system may back small blocks with huge pages"},

@@ -139,6 +139,7 @@ static void fork_child(void) {
     hak_pool_fork_child();
     hak_huge_fork_child();
     hak_span_caches_fork_child();
+    hak_magazines_fork_child();
     struct hak_heap *heap = hak_heap_self();
     atomic_store_explicit(&heaps_in_use, heap ? 1 : 0, memory_order_relaxed); /* relaxed: a hint */
     if (heap)

@@ -45,9 +45,12 @@ extern HAK_HIDDEN void *hak_no_magazine[1];
 /* A class's part of a heap. */
 struct hak_heap_class {
     void **bottom;           /* the slot with the NULL: `beside`, or `own` */
-    void **own;              /* of `most` slots; NULL: not needed so far */
+    void **hidden;           /* its top while it is on watch, else NULL; see watch.h */
+    void **own;              /* of `usual` slots, or of `ceiling`; NULL: not needed so far */
     uint16_t capacity;       /* slots in use now; end - bottom */
-    uint16_t most;           /* slots that there are */
+    uint16_t most;           /* slots that it may have now: `usual`, or more if it has grown */
+    uint16_t usual;          /* twice what a magazine of the depot has */
+    uint16_t ceiling;        /* slots that it may grow to */
     uint16_t first;          /* slots in use at first, */
     uint16_t first_refill;   /* and blocks to take from a slab the first time, */
     uint16_t refill_most;    /* and at most */
@@ -61,10 +64,18 @@ struct hak_heap_class {
     uint32_t takes;          /* from the depot by anyone, when last looked at */
     uint16_t falls;          /* times that the magazine was full since the last refill */
     bool draining;           /* the thread frees only: its magazine shrinks */
+    bool has_ceiling;        /* `own` is of `ceiling` slots */
     uint8_t one_by_one;      /* blocks to go home directly before one looks again */
+    uint8_t watch_left;      /* frees that it serves while it is on watch */
     uint8_t strangers;       /* looks in a row at which none of this heap's blocks had come home */
     uint8_t untidy;          /* changes of slab for which no freelist is ordered after a failure, */
     uint8_t untidied;        /* and those since */
+    uint32_t gone;           /* own blocks that went home from the magazine since it was empty, */
+    uint32_t swing;          /* and the most of these, and of blocks in it, at a time */
+    uint32_t gone_since;     /* the same since the time below, */
+    uint16_t swings_since;   /* and how often there were any, */
+    uint32_t since;          /* ms; it goes round */
+    bool swings;             /* these were many for the time that it took */
     int32_t out_then;        /* `out` at the last look while it was drained */
     /* Slabs that this heap owned and may claim again; any of them may be another's by now. */
     TinySlabMeta *hot;   /* in use when the heap's last thread ended, or NULL */
@@ -75,7 +86,7 @@ struct hak_heap_class {
 
 #define HAK_STICKY 32u /* entries of a heap's ring */
 
-#define HAK_WATCHED 16u /* neighbouring classes of which one keeps watch: see magazines.c */
+#define HAK_WATCHED 16u /* neighbouring classes of which one keeps watch: see watch.h */
 
 struct hak_heap {
     /* Own slabs onto whose remote queue others have pushed; a stack that only the owner takes,
@@ -88,6 +99,8 @@ struct hak_heap {
     uint32_t ticks;               /* slow paths taken */
     uint32_t falls;               /* times that a magazine was full since one was last empty, */
     size_t fallen;                /* and bytes of blocks in these */
+    size_t grown_bytes;           /* that magazines may have beyond what is usual, */
+    uint32_t grown_slots;         /* and blocks */
     bool ending;                  /* its thread is giving everything back */
     bool unfinished;              /* giving back what is due goes on in the next slow path */
     bool untrimmed;               /* the depot's part of it isn't done */
@@ -175,12 +188,14 @@ struct hak_heap *hak_heap_enter(void);
  * borrowed for one call. */
 extern HAK_HIDDEN _Thread_local bool hak_thread_ended __attribute__((tls_model("initial-exec")));
 
-/* Magazines (magazines.c). Sets them up; once, before all else. */
+/* Magazines (magazines.c, capacity.c). Sets them up; once, before all else. */
 void hak_magazines_init(void);
 /* Slots that the own ones of all classes need. */
 size_t hak_magazines_slots(void);
-/* Blocks that a class's magazine has at most; twice as many as one in the depot. */
-unsigned hak_magazine_most(unsigned class_index);
+/* Blocks that a class's magazine has at most before it grows; twice as many as one in the depot. */
+unsigned hak_magazine_usual(unsigned class_index);
+/* In the child: the other threads' magazines are gone. */
+void hak_magazines_fork_child(void);
 /* Lets a thread begin without any: a class's begins when the class is first used. */
 void hak_magazines_open(struct hak_heap *heap);
 /* Gives all blocks home. */

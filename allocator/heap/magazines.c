@@ -1,24 +1,17 @@
-/* A thread's magazines: the slow ends of malloc and free, how large magazines are, and how they end
- * up empty when the work does. */
+/* A thread's magazines: the slow ends of malloc and free, and how magazines end up empty when the
+ * work does. */
 #include "base/counters.h"
 #include "base/events.h"
 #include "base/options.h"
 #include "base/size_class.h"
-#include "heap/heap.h"
+#include "heap/capacity.h"
+#include "heap/watch.h"
 
 #include <string.h>
 
-/* The first refill of a class takes no more than this, in bytes: a program that has few blocks of a
- * large class shouldn't pay for pages behind others. */
-#define FIRST_REFILL_BYTES 4096u
-/* No later one takes more than this from the slabs, nor more than a magazine of the depot has: of
- * large blocks few are needed at once, and they stay. */
-#define REFILL_BYTES 65536u
-#define REFILL_SHARE 4 /* of the blocks that are out */
-#define FIRST_SLOTS_BYTES                                                                          \
-    16384u                /* of blocks in a magazine, before the class is seen to need more */
-#define ALONE_SHARE 8u    /* of the depot, for large classes of a thread that is alone */
-#define ALONE_FROM  2048u /* bytes: the blocks that a lone thread keeps there at all are larger */
+#define REFILL_SHARE 4     /* of the blocks that are out */
+#define ALONE_SHARE  8u    /* of the depot, for large classes of a thread that is alone */
+#define ALONE_FROM   2048u /* bytes: the blocks that a lone thread keeps there at all are larger */
 
 /* A thread drains a class when its magazine fell over so often since the thread last asked for a
  * block of it, and nobody took any from the depot. Not one whose blocks are others': those who need
@@ -26,14 +19,12 @@
 #define FALLS_OF_A_DRAIN 2u
 /* The magazine of a class that is being drained may have this share of the blocks that are out. */
 #define DRAIN_SHARE 4u
-/* Blocks that go home one by one while a class keeps watch, and between two looks at who needs them
- * where a class has no magazine. */
-#define WATCH_BLOCKS 24u
+/* Blocks that go home one by one, where a class has no magazine, between two looks at who needs
+ * them. */
+#define ONE_BY_ONE 24u
 /* So many magazines were full, of any class, since the thread last found one empty: it does nothing
  * but free. */
 #define FALLS_OF_A_LONG_DRAIN 16u
-/* And with so many bytes in them it is worth a watch, which makes frees slow. */
-#define BYTES_OF_A_WATCH ((size_t)1 << 20)
 
 /* So many looks in a row at which the thread had freed a magazine's worth and none of its own
  * blocks had come home: it drains others'. */
@@ -44,107 +35,23 @@
  * live. */
 #define STRANGERS 8u
 
-/* ---- bounds -------------------------------------------------------------------------------- */
+/* What a grown magazine gives back in one call, in usual ones. */
+#define SHED_MOST 2u
 
-/* Room for a full magazine of the depot, and as much again. */
-static unsigned slots_of(unsigned class_index) {
-    return 2 * hak_magazine_batch(class_index);
-}
-
-/* Slots that the classes before one need, and their NULLs. */
-static uint16_t slots_before[HAK_CLASS_MAX + 2];
-
-void hak_magazines_init(void) {
-    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++)
-        slots_before[c + 1] = (uint16_t)(slots_before[c] + 1 + slots_of(c));
-}
-
-size_t hak_magazines_slots(void) {
-    return slots_before[HAK_CLASS_MAX + 1];
-}
-
-/* The same for every heap, since a magazine of the depot must fit into any. */
-unsigned hak_magazine_most(unsigned class_index) {
-    size_t bytes = (size_t)hak_option(HAK_OPT_MAGAZINE_MAX) << 10;
-    size_t most = bytes / hak_class_size[class_index] & ~(size_t)1;
-    if (most < 2)
-        most = 2;
-    unsigned slots = slots_of(class_index);
-    return most < slots ? (unsigned)most : slots;
-}
-
-static uint16_t first_slots(unsigned class_index, unsigned most) {
-    unsigned slots = (unsigned)hak_option(HAK_OPT_MAGAZINE_MIN);
-    unsigned fitting = FIRST_SLOTS_BYTES / hak_class_size[class_index];
-    if (slots > fitting)
-        slots = fitting ? fitting : 1;
-    return (uint16_t)(slots < most ? slots : most);
-}
-
-/* `bytes` of blocks, but no more than `most` of them. */
-static uint16_t refill_of(unsigned class_index, unsigned bytes, unsigned most) {
-    unsigned blocks = bytes / hak_class_size[class_index];
-    if (blocks > most)
-        blocks = most;
-    return (uint16_t)(blocks ? blocks : 1);
-}
-
-/* For the first thread of a heap that uses the class, and where the options changed since: the
- * divisions of all classes take a microsecond, a thread may live for ten. */
-static void compute_bounds(struct hak_heap *heap, unsigned class_index) {
-    struct hak_heap_class *class = &heap->classes[class_index];
-    long from[2] = {hak_option(HAK_OPT_MAGAZINE_MAX) + 1, hak_option(HAK_OPT_MAGAZINE_MIN) + 1};
-    if (HAK_UNLIKELY(memcmp(from, heap->bounds_from, sizeof from) != 0)) {
-        heap->bounded = 0;
-        memcpy(heap->bounds_from, from, sizeof from);
-    }
-    if (heap->bounded & hak_class_bit(class_index))
-        return;
-    class->most = (uint16_t)hak_magazine_most(class_index);
-    class->first = first_slots(class_index, class->most);
-    class->first_refill = refill_of(class_index, FIRST_REFILL_BYTES, class->first / 2u);
-    class->refill_most = refill_of(class_index, REFILL_BYTES, class->most / 2u);
-    heap->bounded |= hak_class_bit(class_index);
-}
-
-/* The first slot of a class's magazine that may have so many blocks. A magazine begins in a few
- * slots beside what else the heap knows of the class, so that a thread that has little of each
- * needs few pages; when it grows it moves to slots of its own. */
-static void **room_for(struct hak_heap *heap, unsigned class_index, unsigned blocks) {
-    struct hak_heap_class *class = &heap->classes[class_index];
-    if (blocks > HAK_SLOTS_BESIDE && class->bottom == class->beside) {
-        if (!class->own) /* zero, as all memory of the system is */
-            class->own = heap->slots + slots_before[class_index];
-        unsigned count = (unsigned)(heap->magazines->top[class_index] - class->bottom);
-        memcpy(class->own + 1, class->bottom + 1, count * sizeof *class->own);
-        class->bottom = class->own;
-        heap->magazines->top[class_index] = class->bottom + count;
-        heap->magazines->end[class_index] = class->bottom + class->capacity;
-    }
-    return class->bottom + 1;
-}
-
-static void set_capacity(struct hak_heap *heap, unsigned class_index, unsigned capacity) {
-    struct hak_heap_class *class = &heap->classes[class_index];
-    class->capacity = (uint16_t)(capacity < class->most ? capacity : class->most);
-    room_for(heap, class_index, class->capacity);
-    heap->magazines->end[class_index] = class->bottom + class->capacity;
-}
+/* ---- beginning and end ---------------------------------------------------------------------- */
 
 /* As small as at first, and empty; without room for strangers, if the blocks are small, or while
  * the heap is asleep. */
 static void begin(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
-    compute_bounds(heap, class_index);
+    hak_capacity_begin(heap, class_index);
     heap->begun |= hak_class_bit(class_index);
     class->misses = class->falls = 0;
     class->draining = false;
     class->strangers = 0;
-    class->bottom = class->beside;
-    heap->magazines->top[class_index] = class->bottom;
     bool shares_lines = hak_class_size[class_index] < HAK_CACHE_LINE;
     class->one_by_one = shares_lines ? STRANGERS + 1 : 0;
-    set_capacity(heap, class_index, shares_lines || heap->asleep ? 0 : class->first);
+    hak_capacity_set(heap, class_index, shares_lines || heap->asleep ? 0 : class->first);
 }
 
 static bool has_begun(const struct hak_heap *heap, unsigned class_index) {
@@ -163,11 +70,11 @@ void hak_magazines_open(struct hak_heap *heap) {
 }
 
 void hak_magazines_end(struct hak_heap *heap) {
-    memset(heap->watch, 0, sizeof heap->watch);
     for (; heap->begun; heap->begun &= heap->begun - 1) {
         unsigned c = hak_first_class(heap->begun);
         heap->magazines->top[c] = heap->magazines->end[c] = hak_no_magazine;
     }
+    hak_capacity_end(heap);
 }
 
 /* ---- giving back --------------------------------------------------------------------------- */
@@ -183,6 +90,7 @@ static void empty_magazine(struct hak_heap *heap, unsigned class_index) {
 }
 
 void hak_magazines_empty(struct hak_heap *heap) {
+    hak_watch_end_all(heap);
     for (uint64_t rest = heap->begun; rest; rest &= rest - 1)
         empty_magazine(heap, hak_first_class(rest));
 }
@@ -203,13 +111,22 @@ static size_t depot_bytes(unsigned class_index) {
     return hak_class_size[class_index] > ALONE_FROM ? bytes / ALONE_SHARE : 0;
 }
 
+static unsigned smaller(unsigned a, unsigned b) {
+    return a < b ? a : b;
+}
+
 /* Moves the oldest `batch` blocks of a magazine to the slabs. */
 static void shed_home(struct hak_heap *heap, unsigned class_index, unsigned batch) {
-    void **blocks = heap->classes[class_index].bottom + 1;
+    struct hak_heap_class *class = &heap->classes[class_index];
+    void **blocks = class->bottom + 1;
     unsigned count = (unsigned)(heap->magazines->top[class_index] - blocks + 1);
     /* Notices first: a slab whose notice waits here can't be given up to those who need it. */
     hak_heap_process_pending(heap, false);
+    int32_t out = class->out;
     hak_heap_give_blocks(heap, blocks, batch);
+    class->gone += (uint32_t)(out - class->out);
+    if (class->swing < class->gone + count - batch)
+        class->swing = class->gone + count - batch;
     memmove(blocks, blocks + batch, (count - batch) * sizeof *blocks);
     heap->magazines->top[class_index] = blocks + count - batch - 1;
 }
@@ -245,28 +162,35 @@ static bool put_into_depot(struct hak_heap *heap, unsigned class_index, void *co
     return false;
 }
 
-/* Moves the oldest `batch` blocks of a magazine, of which the depot's have room for so many, to the
- * depot, or to the slabs if they belong there or the depot is full. */
-static void shed(struct hak_heap *heap, unsigned class_index, unsigned batch) {
+/* Moves the oldest blocks of a magazine, `most` of them, to the depot, or to the slabs if they
+ * belong there or the depot is full. */
+static void shed(struct hak_heap *heap, unsigned class_index, unsigned most) {
     struct hak_heap_class *class = &heap->classes[class_index];
     void **blocks = class->bottom + 1;
     unsigned count = (unsigned)(heap->magazines->top[class_index] - class->bottom);
-    bool put = !belong_here(class_index, blocks, batch) &&
-               put_into_depot(heap, class_index, blocks, batch);
-    hak_event(put ? HAK_EVENT_DEPOT_PUT : HAK_EVENT_FLUSH, class_index, blocks[0]);
+    unsigned batch = class->usual / 2u, put = 0;
     if (class->falls < UINT16_MAX)
         class->falls++;
-    if (!put) {
-        shed_home(heap, class_index, batch);
-        return;
+    while (put < most) {
+        unsigned some = smaller(most - put, batch);
+        if (belong_here(class_index, blocks + put, some) ||
+            !put_into_depot(heap, class_index, blocks + put, some))
+            break;
+        put += some;
     }
-    memmove(blocks, blocks + batch, (count - batch) * sizeof *blocks);
-    heap->magazines->top[class_index] = class->bottom + count - batch;
+    hak_event(put ? HAK_EVENT_DEPOT_PUT : HAK_EVENT_FLUSH, class_index, blocks[0]);
+    if (put) {
+        memmove(blocks, blocks + put, (count - put) * sizeof *blocks);
+        heap->magazines->top[class_index] = class->bottom + count - put;
+    }
+    if (put < most)
+        shed_home(heap, class_index, most - put);
 }
 
 /* Magazines of which the thread made no use since the last look give half of what they hold back.
  */
 void hak_magazines_shrink_idle(struct hak_heap *heap) {
+    hak_watch_end_all(heap);
     for (uint64_t rest = heap->begun; rest; rest &= rest - 1) {
         unsigned c = hak_first_class(rest);
         struct hak_heap_class *class = &heap->classes[c];
@@ -279,7 +203,8 @@ void hak_magazines_shrink_idle(struct hak_heap *heap) {
         unsigned count = (unsigned)(heap->magazines->top[c] - class->bottom);
         if (count > capacity)
             shed(heap, c, count - capacity);
-        set_capacity(heap, c, capacity);
+        hak_capacity_shrink(heap, c);
+        hak_capacity_set(heap, c, capacity);
     }
 }
 
@@ -291,7 +216,7 @@ static unsigned refill_from_depot(struct hak_heap *heap, unsigned class_index) {
     if (!magazine)
         return 0;
     unsigned count = magazine->count;
-    void **blocks = room_for(heap, class_index, count);
+    void **blocks = hak_capacity_room(heap, class_index, count);
     memcpy(blocks, magazine->slots, count * sizeof *blocks);
     hak_event(HAK_EVENT_DEPOT_TAKE, class_index, blocks[0]);
     if (heap->spare)
@@ -313,7 +238,7 @@ static unsigned refill_now(const struct hak_heap_class *class) {
 static unsigned refill_from_slabs(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
     unsigned wanted = hak_thread_ended || heap->asleep ? 1 : refill_now(class);
-    void **blocks = room_for(heap, class_index, wanted);
+    void **blocks = hak_capacity_room(heap, class_index, wanted);
     unsigned count = hak_heap_take_blocks(heap, class_index, blocks, wanted);
     if (HAK_UNLIKELY(!count)) {
         hak_heap_make_room(false);
@@ -327,9 +252,9 @@ static unsigned refill_from_slabs(struct hak_heap *heap, unsigned class_index) {
 static void end_drain(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
     if (class->draining)
-        set_capacity(heap, class_index, class->most);
+        hak_capacity_set(heap, class_index, class->usual);
     else if (class->one_by_one && !heap->asleep)
-        set_capacity(heap, class_index, class->first);
+        hak_capacity_set(heap, class_index, class->first);
     class->draining = false;
     class->one_by_one = 0;
     class->falls = 0;
@@ -341,27 +266,36 @@ void *hak_heap_refill(unsigned class_index) {
         return NULL;
     struct hak_heap_class *class = &heap->classes[class_index];
     /* Who asks for a block after a long drain, or for the first one in a while, may have slept. */
-    if (!has_begun(heap, class_index) || class->draining || !class->misses)
+    if (!has_begun(heap, class_index) || class->draining || !class->misses ||
+        hak_is_on_watch(heap, class_index))
         hak_heap_tick_now();
     else
         hak_heap_tick();
     see_that_it_began(heap, class_index);
-    /* Making the heap known to the thread library may have allocated, and so filled it already. */
+    if (hak_is_on_watch(heap, class_index))
+        hak_watch_end(heap, class_index);
+    heap->falls = 0;
+    heap->fallen = 0;
+    /* It was hidden; or making the heap known to the thread library has allocated, and filled it.
+     */
     void **top = heap->magazines->top[class_index];
     if (HAK_UNLIKELY(top != class->bottom)) {
         heap->magazines->top[class_index] = top - 1;
         return *top;
     }
     class->misses++;
-    heap->falls = 0;
-    heap->fallen = 0;
     class->strangers = 0;
     end_drain(heap, class_index);
+    /* It gets as large again as it was step by step, so that a thread that frees only is seen. */
+    if (class->capacity > class->usual)
+        hak_capacity_set(heap, class_index, class->usual);
+    if (class->gone)
+        hak_capacity_adapt(heap, class_index);
     unsigned count = heap->asleep ? 0 : refill_from_depot(heap, class_index);
     if (!count)
         count = refill_from_slabs(heap, class_index);
     if (class->capacity < count && !heap->asleep)
-        set_capacity(heap, class_index, count);
+        hak_capacity_set(heap, class_index, count);
     void *block = class->bottom[count]; /* NULL if there are none */
     heap->magazines->top[class_index] = class->bottom + (count ? count - 1 : 0);
     if (HAK_UNLIKELY(hak_thread_ended))
@@ -376,7 +310,7 @@ static bool is_drained(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
     if (class->falls < FALLS_OF_A_DRAIN && heap->falls < FALLS_OF_A_LONG_DRAIN)
         return false;
-    if (!class->draining && class->out < class->most / 2)
+    if (!class->draining && class->out < class->usual / 2)
         return false; /* the blocks are others' */
     if (class->strangers >= LOOKS_AT_STRANGERS)
         return false; /* so they were */
@@ -402,57 +336,23 @@ static bool is_drained(struct hak_heap *heap, unsigned class_index) {
     return class->draining;
 }
 
-/* Of sixteen neighbouring classes, one of which is drained, the one that has blocks out and is in
- * least demand, but in some: the others may never be asked for again. */
-static unsigned calmest_near(const struct hak_heap *heap, unsigned class_index) {
-    unsigned calmest = class_index, c = class_index / HAK_WATCHED * HAK_WATCHED;
-    unsigned end = c + HAK_WATCHED <= HAK_CLASS_MAX ? c + HAK_WATCHED : HAK_CLASS_MAX + 1;
-    for (c += !c; c < end; c++)
-        if (has_begun(heap, c) && heap->classes[c].out > 0 && heap->classes[c].misses &&
-            heap->classes[c].misses < heap->classes[calmest].misses)
-            calmest = c;
-    return calmest;
-}
-
-/* Every block in a class's magazine goes home. */
-static void shed_all_home(struct hak_heap *heap, unsigned class_index) {
-    const struct hak_heap_class *class = &heap->classes[class_index];
-    unsigned count = (unsigned)(heap->magazines->top[class_index] - class->bottom);
-    if (count)
-        shed_home(heap, class_index, count);
-}
-
-/* In a long drain one of sixteen neighbouring classes keeps watch: it has no magazine, so that the
- * first malloc of it takes the slow path, and looks at the clock. Otherwise a program whose work
- * ends with blocks in all its magazines might go on for long without. Who keeps it frees slowly:
- * so it is the one with the least to do, and for WATCH_BLOCKS only. */
-static void keep_watch(struct hak_heap *heap, unsigned class_index) {
-    uint8_t *watch = &heap->watch[class_index / HAK_WATCHED];
-    if (heap->fallen < BYTES_OF_A_WATCH || (*watch && heap->classes[*watch].one_by_one))
-        return;
-    if (*watch == class_index) { /* it had its turn just now */
-        *watch = 0;
-        return;
-    }
-    unsigned calmest = calmest_near(heap, class_index);
-    *watch = (uint8_t)calmest;
-    shed_all_home(heap, calmest);
-    heap->classes[calmest].one_by_one = WATCH_BLOCKS;
-    set_capacity(heap, calmest, 0);
-}
-
 /* The class is being drained, and its magazine full. Everything in it goes home, and it may have
  * the fewer blocks the fewer are out: so it is empty, and pins no slab, when all are home, after
  * few more calls. With nothing out that is this heap's, blocks go home one by one. */
 static void drain(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
-    shed_all_home(heap, class_index);
-    if (class->out > 0 && class->out <= class->most)
+    unsigned count = (unsigned)(heap->magazines->top[class_index] - class->bottom);
+    unsigned left = count - smaller(count, SHED_MOST * class->usual);
+    if (count)
+        shed_home(heap, class_index, count - left);
+    if (class->out > 0 && class->out <= class->usual)
         hak_heap_leave_drained(heap, class_index);
     unsigned share = class->out > 0 ? (unsigned)class->out / DRAIN_SHARE : 0;
-    class->one_by_one = share ? 0 : WATCH_BLOCKS;
-    set_capacity(heap, class_index, share);
-    keep_watch(heap, class_index);
+    if (left >= share) /* the rest with the next calls */
+        share = left ? left + 1 : 0;
+    class->one_by_one = share ? 0 : ONE_BY_ONE;
+    hak_capacity_set(heap, class_index, share);
+    hak_watch_keep(heap, class_index);
 }
 
 /* Makes room for a block in a full magazine; false: there is none, and the block should go home. */
@@ -462,16 +362,21 @@ static bool make_room(struct hak_heap *heap, unsigned class_index) {
         return false;
     if (class->one_by_one && --class->one_by_one)
         return false;
-    heap->falls++;
     heap->fallen += (size_t) class->capacity * hak_class_size[class_index];
+    if (!class->draining && class->capacity >= class->usual && class->capacity < class->most) {
+        hak_capacity_set(heap, class_index, 2u * class->capacity);
+        hak_watch_keep(heap, class_index);
+        return true;
+    }
+    heap->falls++;
     if (is_drained(heap, class_index))
         drain(heap, class_index);
     else if (heap->magazines->top[class_index] != heap->magazines->end[class_index])
         return true; /* a drain ended, and it grew */
     else if (class->capacity < class->most)
-        set_capacity(heap, class_index, class->capacity ? 2u * class->capacity : 1);
+        hak_capacity_set(heap, class_index, class->capacity ? 2u * class->capacity : 1);
     else
-        shed(heap, class_index, class->most / 2);
+        shed(heap, class_index, smaller(class->most / 2u, SHED_MOST * class->usual));
     return class->capacity > 0;
 }
 
@@ -485,14 +390,18 @@ void hak_heap_overflow(void *block, unsigned class_index) {
     if (heap->magazines->top[class_index] == heap->magazines->end[class_index]) {
         hak_heap_tick();
         see_that_it_began(heap, class_index);
+        if (hak_is_on_watch(heap, class_index) && hak_watch_takes(heap, class_index, block))
+            return; /* a heap that is borrowed for one call has no watch, and isn't left here */
     }
     if (heap->magazines->top[class_index] == heap->magazines->end[class_index]) {
         heap->classes[class_index].misses++;
         fits = make_room(heap, class_index);
     }
-    if (HAK_LIKELY(fits))
+    if (HAK_UNLIKELY(fits && hak_is_on_watch(heap, class_index))) /* since just now */
+        fits = hak_watch_takes(heap, class_index, block);
+    else if (HAK_LIKELY(fits))
         *++heap->magazines->top[class_index] = block;
-    else
+    if (HAK_UNLIKELY(!fits))
         hak_heap_give_block(heap, block);
     if (HAK_UNLIKELY(hak_thread_ended))
         hak_heap_exit();

@@ -30,16 +30,16 @@ static uint64_t own_blocks(unsigned class_index) {
     if (!heap)
         return 0;
     const struct hak_heap_class *class = &heap->classes[class_index];
-    void **top = heap->magazines->top[class_index];
+    void **top = class->hidden ? class->hidden : heap->magazines->top[class_index];
     /* In a signal handler the thread may be just about to get its heap, or to leave it. */
-    return top >= class->bottom && top <= class->bottom + class->most
+    return top >= class->bottom && top <= class->bottom + class->ceiling
                ? (uint64_t)(top - class->bottom)
                : 0;
 }
 
 /* Free blocks of a class in the depot, if all its magazines there are full. */
 static uint64_t depot_blocks(unsigned class_index) {
-    return (uint64_t)hak_depot_magazines(class_index) * (hak_magazine_most(class_index) / 2);
+    return (uint64_t)hak_depot_magazines(class_index) * (hak_magazine_usual(class_index) / 2);
 }
 
 /* The size classes' part: what is out of the slabs is with the program, in the depot, or with some

@@ -21,12 +21,13 @@ static const char usage[] =
     "  --work KIND          0 each thread builds blocks of random sizes, and frees them in random\n"
     "                       order; 1 half of the threads allocate, the others free; 2 all free "
     "and\n"
-    "                       allocate in one table at random, others' blocks too (default 0)\n"
+    "                       allocate in one table at random, others' blocks too; 3 as 0, but over\n"
+    "                       and over (default 0)\n"
     "  --threads N          1 to 256, the main thread among them (default 1)\n"
     "  --mib MIB            live at the same time, of all threads (default 200)\n"
     "  --min-size BYTES     of the blocks, whose sizes' logarithms are uniform (default 8)\n"
     "  --max-size BYTES     (default 2048)\n"
-    "  --rounds N           how often a block is replaced, of work 1 and 2 (default 4)\n"
+    "  --rounds N           how often a block is replaced, of work 1, 2 and 3 (default 4)\n"
     "  --survivors PERMILLE of the blocks, which stay live (default 0)\n"
     "  --together 0|1       1: the survivors are those that were allocated first (default 0)\n"
     "  --alive 0|1          1: the other threads sleep until the end, instead of ending (default "
@@ -39,12 +40,12 @@ static const char usage[] =
     "  --seed N             what the random numbers begin with (default 1)\n"
     "Exit status: 0 it went back, 1 it did not, 2 wrong arguments.\n";
 
-enum { BUILD, RELAY, EXCHANGE };
+enum { BUILD, RELAY, EXCHANGE, SWING };
 static uint64_t work = BUILD, threads = 1, mib = 200, min_size = 8, max_size = 2048, rounds = 4,
                 survivors = 0, together = 0, alive = 0, main_works = 1, wait_ms = 1000,
                 calls = 1000, call_max = 1024, judge = 1, seed = 1;
 static struct argument arguments[] = {
-    {"work", BUILD, EXCHANGE, &work, true},
+    {"work", BUILD, SWING, &work, true},
     {"threads", 1, THREADS_MOST, &threads, true},
     {"mib", 1, 1 << 20, &mib, true},
     {"min-size", 8, 1 << 28, &min_size, true},
@@ -137,14 +138,14 @@ static void build(struct worker *worker) {
 
 /* Frees a part of the table but for the survivors, in random order: places are visited by an
  * affine map (Hull and Dobell, "Random Number Generators", SIAM Review 1962: full period). */
-static void drain(struct worker *worker, size_t first) {
+static void drain(struct worker *worker, size_t first, bool some_survive) {
     size_t period = 1;
     while (period < part)
         period *= 2;
     size_t at = random_next(&worker->random) % period;
     for (size_t i = 0; i < period; i++) {
         at = (at * 1664525 + 1013904223) & (period - 1);
-        if (at < part && !survives(first + at, &worker->random))
+        if (at < part && !(some_survive && survives(first + at, &worker->random)))
             empty(&table[first + at]);
     }
 }
@@ -173,6 +174,14 @@ static void exchange(struct worker *worker) {
     }
 }
 
+/* Frees all its blocks and builds them up again. */
+static void swing(struct worker *worker) {
+    for (size_t i = 0; i < rounds; i++) {
+        drain(worker, worker->number * part, false);
+        build(worker);
+    }
+}
+
 static void do_work(struct worker *worker) {
     if (work != RELAY || !(worker->number & 1))
         build(worker);
@@ -181,13 +190,15 @@ static void do_work(struct worker *worker) {
         relay(worker);
     if (work == EXCHANGE)
         exchange(worker);
+    if (work == SWING)
+        swing(worker);
     pthread_barrier_wait(&done);
     if (work == RELAY && worker->number & 1)
-        drain(worker, (worker->number - 1) * part);
+        drain(worker, (worker->number - 1) * part, true);
     if (work == EXCHANGE) /* half of the blocks are others', wherever they were allocated */
-        drain(worker, (worker->number + 1) % threads * part);
-    else if (work == BUILD || worker->number + 1 == threads)
-        drain(worker, worker->number * part);
+        drain(worker, (worker->number + 1) % threads * part, true);
+    else if (work == BUILD || work == SWING || worker->number + 1 == threads)
+        drain(worker, worker->number * part, true);
 }
 
 static void *run(void *argument) {

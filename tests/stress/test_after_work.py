@@ -15,6 +15,12 @@ RUNS = {
     "workers-ended": ["--mib", "64", "--threads", "8", "--main-works", "0"],
     "others-ended-after-exchange": ["--mib", "64", "--threads", "8", "--work", "2", "--main-works", "0"],
     "allocators-and-releasers-ended": ["--mib", "64", "--threads", "8", "--work", "1", "--main-works", "0"],
+    # What a thread keeps because it was asked for over and over.
+    "swings": ["--mib", "4", "--work", "3", "--rounds", "100"],
+    "swings-of-one-size": ["--mib", "4", "--work", "3", "--rounds", "100", "--min-size", "64", "--max-size", "64"],
+    "swings-of-large-blocks": ["--mib", "8", "--work", "3", "--rounds", "300", "--min-size", "3000", "--max-size", "30000"],
+    "swings-and-survivors": ["--mib", "16", "--work", "3", "--rounds", "40", "--survivors", "50", "--together", "1"],
+    "swings-of-threads-ended": ["--mib", "16", "--threads", "8", "--work", "3", "--rounds", "50", "--main-works", "0"],
     "large-blocks": ["--mib", "200", "--min-size", "32769", "--max-size", "8000000"],
 }
 
@@ -39,7 +45,7 @@ def test_one_that_keeps_everything_fails(program, faulty, execute) -> None:
     ("arguments", "message"),
     [
         (["--threads", "0"], "--threads needs a whole number from 1 to 256, not '0'"),
-        (["--work", "3"], "--work needs a whole number from 0 to 2, not '3'"),
+        (["--work", "4"], "--work needs a whole number from 0 to 3, not '4'"),
         (["--mib"], "--mib needs a whole number from 1 to 1048576, not ''"),
         (["--min-size", "64", "--max-size", "32"], "--min-size 64 is more than --max-size 32"),
     ],

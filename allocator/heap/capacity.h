@@ -1,0 +1,33 @@
+/* How many free blocks of each size class a thread may keep: its magazines' capacities.
+ *
+ * A magazine's capacity rises with overflows and falls when it is idle, between 0 and its `most`.
+ * That is twice a magazine of the depot at first, 32 KiB of blocks for most classes. It grows where
+ * the thread gives back more blocks than that and then wants them again, over and over: such a
+ * swing costs a visit to each block on its way home and another when it comes out again, and a
+ * magazine as large as the swing spares both. What has grown shrinks while it is idle. */
+#ifndef HAK_CAPACITY_H
+#define HAK_CAPACITY_H
+
+#include "heap/heap.h"
+
+/* Lets a class have an empty magazine, as small as at first, without room for anything. */
+void hak_capacity_begin(struct hak_heap *heap, unsigned class_index);
+
+/* Gives a magazine, which isn't on watch, room for so many blocks, but for no more than its most,
+ * and no fewer than it has. */
+void hak_capacity_set(struct hak_heap *heap, unsigned class_index, unsigned capacity);
+
+/* The first slot of a magazine that may have so many blocks. */
+void **hak_capacity_room(struct hak_heap *heap, unsigned class_index, unsigned blocks);
+
+/* The magazine is empty, and some of this heap's blocks went home from it since it last was: lets
+ * it have more if that is often so, and if the thread may keep so much. */
+void hak_capacity_adapt(struct hak_heap *heap, unsigned class_index);
+
+/* Lets an idle magazine have at most half of what it has grown to; it must not have more blocks. */
+void hak_capacity_shrink(struct hak_heap *heap, unsigned class_index);
+
+/* The heap's magazines have ended, the grown ones too. */
+void hak_capacity_end(struct hak_heap *heap);
+
+#endif
