@@ -29,8 +29,8 @@
 /* What a thread's magazines may have together beyond their usual sizes, in blocks, since they all
  * go home in one call after a sleep, and in bytes; and those of all threads. */
 #define THREAD_SLOTS 16384u
-#define THREAD_BYTES ((size_t)8 << 20)
-#define ALL_BYTES    ((size_t)32 << 20)
+#define THREAD_BYTES ((size_t)16 << 20)
+#define ALL_BYTES    ((size_t)64 << 20)
 
 /* Bytes by which magazines have grown; a bound, which threads at once may pass a little. */
 static _Atomic size_t grown_by_all;
@@ -106,7 +106,7 @@ void hak_capacity_begin(struct hak_heap *heap, unsigned class_index) {
     compute_bounds(heap, class_index);
     class->most = class->usual;
     class->gone = class->swing = 0;
-    class->swings = false;
+    class->swings = class->parted = false;
     class->bottom = class->beside;
     heap->magazines->top[class_index] = class->bottom;
     hak_capacity_set(heap, class_index, 0);
@@ -131,8 +131,9 @@ void **hak_capacity_room(struct hak_heap *heap, unsigned class_index, unsigned b
 void hak_capacity_set(struct hak_heap *heap, unsigned class_index, unsigned capacity) {
     struct hak_heap_class *class = &heap->classes[class_index];
     unsigned count = (unsigned)(heap->magazines->top[class_index] - class->bottom);
-    if (capacity > class->most)
-        capacity = class->most;
+    unsigned most = hak_capacity_most(class);
+    if (capacity > most)
+        capacity = most;
     class->capacity = (uint16_t)(capacity > count ? capacity : count);
     hak_capacity_room(heap, class_index, class->capacity);
     heap->magazines->end[class_index] = class->bottom + class->capacity;
@@ -140,12 +141,13 @@ void hak_capacity_set(struct hak_heap *heap, unsigned class_index, unsigned capa
 
 /* ---- growth -------------------------------------------------------------------------------- */
 
-/* Slots for as much as the class's magazine may ever have; they stay its own. False: no memory. */
+/* Slots for as much as the class's magazine may ever have, and two NULLs; they stay its own. False:
+ * no memory. */
 static bool find_slots(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
     if (class->has_ceiling)
         return true;
-    void **own = hak_os_meta((1 + (size_t) class->ceiling) * sizeof *own, HAK_CACHE_LINE);
+    void **own = hak_os_meta((2 + (size_t) class->ceiling) * sizeof *own, HAK_CACHE_LINE);
     if (!own)
         return false;
     class->has_ceiling = true;
@@ -222,6 +224,31 @@ void hak_capacity_adapt(struct hak_heap *heap, unsigned class_index) {
     if (swings_often(class, class_index) && class->swing > class->most && !heap->asleep)
         grow(heap, class_index, class->swing);
     class->gone = class->swing = 0;
+}
+
+void hak_capacity_part(struct hak_heap *heap, unsigned class_index) {
+    struct hak_heap_class *class = &heap->classes[class_index];
+    hak_capacity_room(heap, class_index, HAK_SLOTS_BESIDE + 1);
+    unsigned count = (unsigned)(heap->magazines->top[class_index] - class->bottom) - class->usual;
+    class->bottom += class->usual + 1;
+    memmove(class->bottom + 1, class->bottom, count * sizeof *class->bottom);
+    *class->bottom = NULL;
+    class->parted = true;
+    heap->magazines->top[class_index] = class->bottom + count;
+    hak_capacity_set(heap, class_index, class->usual + count);
+}
+
+void hak_capacity_join(struct hak_heap *heap, unsigned class_index) {
+    struct hak_heap_class *class = &heap->classes[class_index];
+    if (!class->parted)
+        return;
+    unsigned count = (unsigned)(heap->magazines->top[class_index] - class->bottom);
+    memmove(class->bottom, class->bottom + 1, count * sizeof *class->bottom);
+    class->bottom -= class->usual + 1;
+    class->parted = false;
+    class->capacity = (uint16_t)(class->capacity + class->usual);
+    heap->magazines->top[class_index] = class->bottom + class->usual + count;
+    heap->magazines->end[class_index] = class->bottom + class->capacity;
 }
 
 void hak_capacity_shrink(struct hak_heap *heap, unsigned class_index) {

@@ -4,7 +4,12 @@
  * That is twice a magazine of the depot at first, 32 KiB of blocks for most classes. It grows where
  * the thread gives back more blocks than that and then wants them again, over and over: such a
  * swing costs a visit to each block on its way home and another when it comes out again, and a
- * magazine as large as the swing spares both. What has grown shrinks while it is idle. */
+ * magazine as large as the swing spares both. What has grown shrinks while it is idle.
+ *
+ * A grown magazine that has more than is usual is parted: a NULL lies above the first `usual`
+ * blocks, and is its bottom for the time being. So a swing takes the slow paths when it passes
+ * there, up and down, and the thread looks at the clock, and knows how much it has freed, however
+ * well the magazine serves it. */
 #ifndef HAK_CAPACITY_H
 #define HAK_CAPACITY_H
 
@@ -23,6 +28,17 @@ void **hak_capacity_room(struct hak_heap *heap, unsigned class_index, unsigned b
 /* The magazine is empty, and some of this heap's blocks went home from it since it last was: lets
  * it have more if that is often so, and if the thread may keep so much. */
 void hak_capacity_adapt(struct hak_heap *heap, unsigned class_index);
+
+/* Parts a grown magazine, which has no room for more than the `usual` blocks or more in it. */
+void hak_capacity_part(struct hak_heap *heap, unsigned class_index);
+
+/* Makes one of a parted magazine, which isn't on watch; of another nothing. */
+void hak_capacity_join(struct hak_heap *heap, unsigned class_index);
+
+/* Blocks for which a magazine's part above its bottom may have room at most. */
+HAK_INLINE unsigned hak_capacity_most(const struct hak_heap_class *class) {
+    return class->parted ? class->most - class->usual : class->most;
+}
 
 /* Lets an idle magazine have at most half of what it has grown to; it must not have more blocks. */
 void hak_capacity_shrink(struct hak_heap *heap, unsigned class_index);

@@ -82,6 +82,7 @@ void hak_magazines_end(struct hak_heap *heap) {
 /* Everything goes home: in the depot the blocks would reach another thread, and share cache lines
  * with those that stay here. */
 static void empty_magazine(struct hak_heap *heap, unsigned class_index) {
+    hak_capacity_join(heap, class_index);
     void **bottom = heap->classes[class_index].bottom;
     unsigned count = (unsigned)(heap->magazines->top[class_index] - bottom);
     heap->magazines->top[class_index] = bottom;
@@ -125,8 +126,9 @@ static void shed_home(struct hak_heap *heap, unsigned class_index, unsigned batc
     int32_t out = class->out;
     hak_heap_give_blocks(heap, blocks, batch);
     class->gone += (uint32_t)(out - class->out);
-    if (class->swing < class->gone + count - batch)
-        class->swing = class->gone + count - batch;
+    unsigned kept = count - batch + (class->parted ? class->usual : 0u);
+    if (class->swing < class->gone + kept)
+        class->swing = class->gone + kept;
     memmove(blocks, blocks + batch, (count - batch) * sizeof *blocks);
     heap->magazines->top[class_index] = blocks + count - batch - 1;
 }
@@ -197,8 +199,9 @@ void hak_magazines_shrink_idle(struct hak_heap *heap) {
         unsigned misses = class->misses;
         class->misses = 0;
         unsigned least = class->first;
-        if (misses || class->capacity <= least)
+        if (misses || class->capacity + (class->parted ? class->usual : 0u) <= least)
             continue;
+        hak_capacity_join(heap, c);
         unsigned capacity = class->capacity / 2u > least ? class->capacity / 2u : least;
         unsigned count = (unsigned)(heap->magazines->top[c] - class->bottom);
         if (count > capacity)
@@ -276,7 +279,14 @@ void *hak_heap_refill(unsigned class_index) {
         hak_watch_end(heap, class_index);
     heap->falls = 0;
     heap->fallen = 0;
-    /* It was hidden; or making the heap known to the thread library has allocated, and filled it.
+    if (class->parted && heap->magazines->top[class_index] == class->bottom) {
+        class->misses++;
+        class->falls = 0;
+        hak_capacity_join(heap, class_index);
+        hak_capacity_set(heap, class_index, class->usual);
+    }
+    /* It was parted; or hidden; or making the heap known to the thread library has allocated, and
+     * filled it.
      */
     void **top = heap->magazines->top[class_index];
     if (HAK_UNLIKELY(top != class->bottom)) {
@@ -286,7 +296,6 @@ void *hak_heap_refill(unsigned class_index) {
     class->misses++;
     class->strangers = 0;
     end_drain(heap, class_index);
-    /* It gets as large again as it was step by step, so that a thread that frees only is seen. */
     if (class->capacity > class->usual)
         hak_capacity_set(heap, class_index, class->usual);
     if (class->gone)
@@ -341,6 +350,7 @@ static bool is_drained(struct hak_heap *heap, unsigned class_index) {
  * few more calls. With nothing out that is this heap's, blocks go home one by one. */
 static void drain(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
+    hak_capacity_join(heap, class_index);
     unsigned count = (unsigned)(heap->magazines->top[class_index] - class->bottom);
     unsigned left = count - smaller(count, SHED_MOST * class->usual);
     if (count)
@@ -363,8 +373,12 @@ static bool make_room(struct hak_heap *heap, unsigned class_index) {
     if (class->one_by_one && --class->one_by_one)
         return false;
     heap->fallen += (size_t) class->capacity * hak_class_size[class_index];
-    if (!class->draining && class->capacity >= class->usual && class->capacity < class->most) {
-        hak_capacity_set(heap, class_index, 2u * class->capacity);
+    if (!class->draining && class->capacity >= class->usual &&
+        class->capacity < hak_capacity_most(class)) {
+        if (class->parted)
+            hak_capacity_set(heap, class_index, 2u * class->capacity);
+        else
+            hak_capacity_part(heap, class_index);
         hak_watch_keep(heap, class_index);
         return true;
     }
@@ -373,10 +387,10 @@ static bool make_room(struct hak_heap *heap, unsigned class_index) {
         drain(heap, class_index);
     else if (heap->magazines->top[class_index] != heap->magazines->end[class_index])
         return true; /* a drain ended, and it grew */
-    else if (class->capacity < class->most)
+    else if (class->capacity < hak_capacity_most(class))
         hak_capacity_set(heap, class_index, class->capacity ? 2u * class->capacity : 1);
     else
-        shed(heap, class_index, smaller(class->most / 2u, SHED_MOST * class->usual));
+        shed(heap, class_index, smaller(class->capacity / 2u, SHED_MOST * class->usual));
     return class->capacity > 0;
 }
 

@@ -1,0 +1,290 @@
+/* Magazines that grow to what a thread gives back and wants again, their bounds, and watches. */
+#include "check.h"
+#include "base/options.h"
+#include "base/size_class.h"
+#include "heap/capacity.h"
+#include "heap/watch.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MOST = 40000, SECONDS = 20 };
+
+/* What a thread and all may keep beyond what is usual: as capacity.c has it. */
+enum { THREAD_SLOTS = 16384, THREAD_BYTES = 16 << 20 };
+
+/* No magazine shrinks because a busy machine let time pass in the middle of a case. */
+__attribute__((constructor)) static void keep_the_clock_out(void) {
+    hak_init();
+    hak_option_value[HAK_OPT_PURGE_DELAY] = -1;
+}
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static struct hak_heap_class *class_of(size_t size) {
+    return &hak_heap_self()->classes[hak_size_class(size)];
+}
+
+/* Sizes differ by their index, in `kinds` of them from `size` on. */
+struct swing {
+    size_t size;
+    unsigned blocks, kinds;
+    void *(*block)[MOST];
+};
+static void *table[MOST];
+
+static size_t size_of(const struct swing *swing, unsigned i) {
+    return swing->size + i % swing->kinds * 16;
+}
+
+static void build(const struct swing *swing) {
+    for (unsigned i = 0; i < swing->blocks; i++) {
+        (*swing->block)[i] = malloc(size_of(swing, i));
+        *(unsigned *)(*swing->block)[i] = i;
+    }
+}
+
+/* In another order than that of allocation. */
+static void tear_down(const struct swing *swing) {
+    for (unsigned i = 0; i < swing->blocks; i++) {
+        unsigned at = (unsigned)((uint64_t)i * 10007 % swing->blocks);
+        assert_int_equal(*(unsigned *)(*swing->block)[at], at);
+        free((*swing->block)[at]);
+    }
+}
+
+/* Every magazine has its blocks between its bottom and its end; and what they have grown by is what
+ * the heap believes. */
+static void all_is_in_order(void) {
+    const struct hak_heap *heap = hak_heap_self();
+    size_t slots = 0, bytes = 0;
+    for (unsigned c = 1; c <= HAK_CLASS_MAX; c++) {
+        const struct hak_heap_class *class = &heap->classes[c];
+        if (!(heap->begun >> c & 1))
+            continue;
+        void **top = class->hidden ? class->hidden : heap->magazines->top[c];
+        assert_null(*class->bottom);
+        assert_true(top >= class->bottom && top <= class->bottom + class->capacity);
+        assert_true(class->capacity <= hak_capacity_most(class) && class->most <= class->ceiling);
+        if (class->parted) {
+            assert_true(class->most > class->usual && class->has_ceiling);
+            assert_ptr_equal(class->bottom, class->own + class->usual + 1);
+            assert_null(*class->own);
+        }
+        if (!class->hidden)
+            assert_ptr_equal(heap->magazines->end[c], class->bottom + class->capacity);
+        slots += class->most - class->usual;
+        bytes += (size_t)(class->most - class->usual) * hak_class_size[c];
+    }
+    assert_int_equal(heap->grown_slots, slots);
+    assert_int_equal(heap->grown_bytes, bytes);
+    assert_true(slots <= THREAD_SLOTS && bytes <= THREAD_BYTES);
+}
+
+/* Each case begins with no magazine, and the whole allowance. */
+static void begin_anew(void) {
+    free(malloc(16)); /* so that there is a heap */
+    hak_magazines_begin_again(hak_heap_self());
+    all_is_in_order();
+}
+
+/* Swings until the magazine of the first size may have `most` blocks; false: it never did. */
+static bool swing_until(const struct swing *swing, unsigned most) {
+    for (double end = seconds() + SECONDS; seconds() < end;) {
+        build(swing);
+        tear_down(swing);
+        all_is_in_order();
+        if (class_of(swing->size)->most >= most)
+            return true;
+    }
+    return false;
+}
+
+static void swing_for(const struct swing *swing, double time) {
+    for (double end = seconds() + time; seconds() < end;) {
+        build(swing);
+        tear_down(swing);
+        all_is_in_order();
+    }
+}
+
+static void a_magazine_grows_to_the_swing(void **state) {
+    (void)state;
+    begin_anew();
+    struct swing swing = {.size = 640, .blocks = 1000, .kinds = 1, .block = &table};
+    assert_true(swing_until(&swing, 1000));
+    struct hak_heap_class *class = class_of(640);
+    assert_true(class->most <= 1000 + 1000 / 2);
+    /* From now on nothing goes home: what is out of the slabs stays out. */
+    build(&swing);
+    tear_down(&swing);
+    int32_t out = class->out;
+    for (int i = 0; i < 10; i++) {
+        build(&swing);
+        assert_int_equal(class->out, out);
+        tear_down(&swing);
+        assert_int_equal(class->out, out);
+    }
+}
+
+/* Seldom: a swing takes longer than its blocks' way home is worth. */
+static void rare_swings_let_nothing_grow(void **state) {
+    (void)state;
+    begin_anew();
+    struct swing swing = {.size = 704, .blocks = 1000, .kinds = 1, .block = &table};
+    for (int i = 0; i < 30; i++) {
+        build(&swing);
+        tear_down(&swing);
+        usleep(5000);
+    }
+    assert_int_equal(class_of(704)->most, class_of(704)->usual);
+}
+
+static void a_swing_that_is_too_large_lets_nothing_grow(void **state) {
+    (void)state;
+    begin_anew();
+    struct swing swing = {.size = 48, .blocks = MOST, .kinds = 1, .block = &table};
+    swing_for(&swing, 0.2);
+    assert_int_equal(class_of(48)->most, class_of(48)->usual);
+}
+
+/* Of large blocks a part is kept. */
+static void a_part_of_a_swing_of_large_blocks_is_kept(void **state) {
+    (void)state;
+    begin_anew();
+    struct swing swing = {.size = 16384, .blocks = 1000, .kinds = 1, .block = &table};
+    assert_true(swing_until(&swing, class_of(16384)->usual + 100));
+    assert_true(class_of(16384)->most <= (4u << 20) / 16384);
+}
+
+static void a_thread_keeps_no_more_than_its_allowance(void **state) {
+    (void)state;
+    begin_anew();
+    struct swing few = {.size = 16, .blocks = 6000, .kinds = 4, .block = &table};
+    swing_for(&few, 0.3); /* more in blocks, */
+    struct swing large = {.size = 1100, .blocks = 9000, .kinds = 60, .block = &table};
+    swing_for(&large, 0.3); /* in bytes */
+    struct swing both = {.size = 16, .blocks = 30000, .kinds = 60, .block = &table};
+    swing_for(&both, 0.5);
+    assert_true(hak_heap_self()->grown_slots > 0);
+}
+
+static void what_is_idle_shrinks(void **state) {
+    (void)state;
+    begin_anew();
+    struct swing swing = {.size = 320, .blocks = 2000, .kinds = 1, .block = &table};
+    assert_true(swing_until(&swing, 2000));
+    struct hak_heap *heap = hak_heap_self();
+    for (int i = 0; i < 20; i++) {
+        hak_magazines_shrink_idle(heap);
+        all_is_in_order();
+    }
+    assert_int_equal(class_of(320)->most, class_of(320)->usual);
+    assert_int_equal(heap->grown_slots, 0);
+    assert_true(swing_until(&swing, 2000)); /* and grows again */
+    hak_magazines_begin_again(heap);
+    all_is_in_order();
+    assert_int_equal(heap->grown_bytes, 0);
+    build(&swing);
+    tear_down(&swing);
+    all_is_in_order();
+}
+
+/* Threads that ended give back what they had of the allowance of all: 64 MiB, which these would
+ * have used up otherwise. */
+static void *swing_and_end(void *argument) {
+    struct swing swing = {.size = 1024, .blocks = 1500, .kinds = 1, .block = argument};
+    return swing_until(&swing, 1500) ? argument : NULL;
+}
+static void threads_that_ended_leave_their_allowance(void **state) {
+    (void)state;
+    begin_anew();
+    for (int i = 0; i < 40; i++) {
+        pthread_t thread;
+        void *grew;
+        assert_int_equal(pthread_create(&thread, NULL, swing_and_end, &table), 0);
+        pthread_join(thread, &grew);
+        assert_non_null(grew);
+    }
+}
+
+/* While a thread frees megabytes, a class near by is on watch: frees of it and the first malloc
+ * take the slow path, none of its blocks is lost, and the malloc ends it. */
+static void a_watch_keeps_its_blocks(void **state) {
+    (void)state;
+    begin_anew();
+    struct swing swing = {.size = 576, .blocks = 8000, .kinds = 20, .block = &table};
+    swing_for(&swing, 0.1);
+    struct hak_heap *heap = hak_heap_self();
+    build(&swing);
+    unsigned seen = 0;
+    for (unsigned i = 0; i < swing.blocks; i++) {
+        assert_int_equal(*(unsigned *)table[i], i);
+        free(table[i]);
+        for (unsigned w = 0; w < HAK_KIND_COUNT / HAK_WATCHED; w++) {
+            unsigned c = heap->watch[w];
+            if (!c)
+                continue;
+            seen++;
+            assert_true(hak_is_on_watch(heap, c));
+            assert_ptr_equal(heap->magazines->top[c], hak_no_magazine);
+            assert_ptr_equal(heap->magazines->end[c], hak_no_magazine);
+        }
+        if (i % 500 == 0)
+            all_is_in_order();
+    }
+    assert_true(seen > 0);
+    all_is_in_order();
+    for (unsigned w = 0; w < HAK_KIND_COUNT / HAK_WATCHED; w++) {
+        unsigned c = heap->watch[w];
+        if (!c)
+            continue;
+        void *expected = *heap->classes[c].hidden; /* NULL: it had none */
+        void *block = malloc(hak_class_size[c]);
+        assert_true(!expected || block == expected);
+        assert_int_equal(heap->watch[w], 0);
+        assert_false(hak_is_on_watch(heap, c));
+        free(block);
+    }
+    all_is_in_order();
+    hak_magazines_empty(heap);
+    all_is_in_order();
+}
+
+/* With one class there is no other to keep watch: it does so itself. */
+static void a_class_alone_keeps_watch_itself(void **state) {
+    (void)state;
+    begin_anew();
+    struct swing swing = {.size = 1024, .blocks = 4000, .kinds = 1, .block = &table};
+    build(&swing);
+    unsigned seen = 0;
+    for (unsigned i = 0; i < swing.blocks; i++) {
+        free(table[i]);
+        seen += hak_is_on_watch(hak_heap_self(), hak_size_class(1024));
+        all_is_in_order();
+    }
+    assert_true(seen > 0);
+    build(&swing);
+    tear_down(&swing);
+    all_is_in_order();
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_magazine_grows_to_the_swing),
+    cmocka_unit_test(rare_swings_let_nothing_grow),
+    cmocka_unit_test(a_swing_that_is_too_large_lets_nothing_grow),
+    cmocka_unit_test(a_part_of_a_swing_of_large_blocks_is_kept),
+    cmocka_unit_test(a_thread_keeps_no_more_than_its_allowance),
+    cmocka_unit_test(what_is_idle_shrinks),
+    cmocka_unit_test(threads_that_ended_leave_their_allowance),
+    cmocka_unit_test(a_watch_keeps_its_blocks),
+    cmocka_unit_test(a_class_alone_keeps_watch_itself),
+};
+CHECK_MAIN(tests)
