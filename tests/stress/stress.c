@@ -15,8 +15,8 @@
  * size classes have their peaks at different times), and RESIDENT_EXTRA (64 MiB of freed huge
  * blocks, and as much for what the depot, the threads' free slabs for spans and the purge delay
  * hold back), and for each thread a slab of each of 56 size classes. And HUGE_PERCENT of the most
- * that was live: while huge blocks are freed and asked for again, as many may be kept as are in use,
- * and of the bytes of this stress so many are.
+ * that was live: while huge blocks are freed and asked for again, as many may be kept as are in
+ * use, and of the bytes of this stress so many are.
  *
  * When all is freed it has to fall to RESIDENT_AT_END within SECONDS_TO_FALL of occasional calls:
  * the thread that freed it keeps 16 blocks of each class, each of which may lie in another slab.
@@ -38,7 +38,8 @@ static const char usage[] =
     "  --max-live MIB    bytes live at a time (default 256)\n"
     "  --hang-seconds N  fails when no thread has done anything for so long (default 60)\n"
     "  --resident-percent N\n"
-    "                    bytes resident at a time, of the most that ever was live, beside 128 MiB,\n"
+    "                    bytes resident at a time, of the most that ever was live, beside 128 "
+    "MiB,\n"
     "                    3.5 MiB a thread and 35% of it for freed huge blocks (default 125); 0:\n"
     "                    memory is not checked\n"
     "Exit status: 0 all was well, 1 the allocator failed, 2 wrong arguments.\n";
