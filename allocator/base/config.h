@@ -32,6 +32,8 @@
 #define HAK_HIDDEN   __attribute__((visibility("hidden")))
 #define HAK_NOINLINE __attribute__((noinline))
 #define HAK_COLD     __attribute__((noinline, cold))
+/* For the hit paths: begins at a cache line, so that what else is built decides nothing. */
+#define HAK_HIT_PATH __attribute__((aligned(HAK_CACHE_LINE)))
 #define HAK_INLINE   static inline __attribute__((always_inline))
 
 /* Rounds up to a multiple of a power of two; the caller makes sure that it can't overflow. */
