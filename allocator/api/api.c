@@ -13,10 +13,10 @@
 #include <errno.h>
 #include <string.h>
 
-HAK_HIT_PATH void *hak_malloc(size_t size) {
+HAK_MALLOC_PATH void *hak_malloc(size_t size) {
     return hak_malloc_fast(size);
 }
-HAK_HIT_PATH void hak_free(void *block) {
+HAK_FREE_PATH void hak_free(void *block) {
     hak_free_fast(block);
 }
 const char *hak_version(void) {

@@ -32,9 +32,13 @@
 #define HAK_HIDDEN   __attribute__((visibility("hidden")))
 #define HAK_NOINLINE __attribute__((noinline))
 #define HAK_COLD     __attribute__((noinline, cold))
-/* For the hit paths: begins at a cache line, so that what else is built decides nothing. */
-#define HAK_HIT_PATH __attribute__((aligned(HAK_CACHE_LINE)))
-#define HAK_INLINE   static inline __attribute__((always_inline))
+/* For the hit paths: where in a cache line they begin, which is worth up to 4%. What else is built
+ * decides nothing then, and these places measured best. In front of them are so many no-ops. */
+#define HAK_HIT_PATH_AT(bytes)                                                                     \
+    __attribute__((aligned(HAK_CACHE_LINE), patchable_function_entry(bytes, bytes)))
+#define HAK_MALLOC_PATH HAK_HIT_PATH_AT(16)
+#define HAK_FREE_PATH   HAK_HIT_PATH_AT(32)
+#define HAK_INLINE      static inline __attribute__((always_inline))
 
 /* Rounds up to a multiple of a power of two; the caller makes sure that it can't overflow. */
 HAK_INLINE size_t hak_round_up(size_t value, size_t alignment) {

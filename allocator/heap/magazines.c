@@ -283,7 +283,8 @@ void *hak_heap_refill(unsigned class_index) {
         class->misses++;
         class->falls = 0;
         hak_capacity_join(heap, class_index);
-        hak_capacity_set(heap, class_index, class->usual);
+        /* Some more, so that a thread that stays near here isn't parted and joined all the time. */
+        hak_capacity_set(heap, class_index, class->usual + class->usual / 2u);
     }
     /* It was parted; or hidden; or making the heap known to the thread library has allocated, and
      * filled it.

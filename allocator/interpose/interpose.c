@@ -23,8 +23,8 @@
 #define cfree              __wrap_cfree
 #endif
 
-HAKMEM_API HAK_HIT_PATH void *malloc(size_t size);
-HAKMEM_API HAK_HIT_PATH void free(void *block);
+HAKMEM_API HAK_MALLOC_PATH void *malloc(size_t size);
+HAKMEM_API HAK_FREE_PATH void free(void *block);
 HAKMEM_API void *calloc(size_t count, size_t size);
 HAKMEM_API void *realloc(void *block, size_t size);
 HAKMEM_API void *reallocarray(void *block, size_t count, size_t size);

@@ -115,9 +115,9 @@ HAK_COLD static void *new_failed(size_t alignment, size_t size) {
  * St11align_val_t the alignment, RKSt9nothrow_t the nothrow tag. */
 #define OPERATOR HAKMEM_API __attribute__((weak))
 
-OPERATOR HAK_HIT_PATH void *_Znwm(size_t size);
+OPERATOR HAK_MALLOC_PATH void *_Znwm(size_t size);
 OPERATOR void *_ZnwmSt11align_val_t(size_t size, size_t alignment);
-OPERATOR HAK_HIT_PATH void _ZdlPv(void *block);
+OPERATOR HAK_FREE_PATH void _ZdlPv(void *block);
 OPERATOR void _ZdlPvSt11align_val_t(void *block, size_t alignment);
 
 HAK_NOINLINE static void *new_rare(size_t size) {

@@ -54,9 +54,10 @@ def hit_path(function: str) -> List[str]:
 
 
 @pytest.mark.parametrize("function", MOST)
-def test_the_hit_path_begins_at_a_cache_line(function: str) -> None:
-    """Else a change elsewhere moves it, and costs or gains up to 3% of random_mixed's throughput."""
-    assert int(re.search(rf"^([0-9a-f]+) [TW] {function}$", output("nm", "-D", LIBRARY), re.M).group(1), 16) % 64 == 0
+def test_the_hit_path_begins_at_its_place_in_a_cache_line(function: str) -> None:
+    """Else a change elsewhere moves it, and costs or gains up to 4% of a driver's throughput."""
+    start = int(re.search(rf"^([0-9a-f]+) [TW] {function}$", output("nm", "-D", LIBRARY), re.M).group(1), 16)
+    assert start % 64 == (16 if MOST[function] == MOST["malloc"] else 32)
 
 
 @pytest.mark.skipif(not shutil.which("objdump"), reason="objdump is not installed (binutils)")

@@ -134,6 +134,34 @@ static void a_magazine_grows_to_the_swing(void **state) {
     }
 }
 
+/* Up and down about the place where it is parted: not each call is a slow one. */
+static void a_thread_may_stay_where_a_magazine_is_parted(void **state) {
+    (void)state;
+    begin_anew();
+    struct swing swing = {.size = 640, .blocks = 1000, .kinds = 1, .block = &table};
+    assert_true(swing_until(&swing, 1000));
+    const struct hak_heap_class *class = class_of(640);
+    build(&swing);
+    unsigned changes = 0;
+    bool parted = class->parted;
+    for (unsigned i = 0; i < 500; i++) {
+        free(table[i]);
+        for (unsigned j = 0; j < 60; j++) {
+            static void *few[3];
+            if (j / 3 % 2)
+                free(few[j % 3]);
+            else
+                few[j % 3] = malloc(640);
+            changes += parted != class->parted;
+            parted = class->parted;
+        }
+    }
+    assert_true(changes <= 2);
+    for (unsigned i = 500; i < swing.blocks; i++)
+        free(table[i]);
+    all_is_in_order();
+}
+
 /* Seldom: a swing takes longer than its blocks' way home is worth. */
 static void rare_swings_let_nothing_grow(void **state) {
     (void)state;
@@ -278,6 +306,7 @@ static void a_class_alone_keeps_watch_itself(void **state) {
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_magazine_grows_to_the_swing),
+    cmocka_unit_test(a_thread_may_stay_where_a_magazine_is_parted),
     cmocka_unit_test(rare_swings_let_nothing_grow),
     cmocka_unit_test(a_swing_that_is_too_large_lets_nothing_grow),
     cmocka_unit_test(a_part_of_a_swing_of_large_blocks_is_kept),
