@@ -125,7 +125,8 @@ static void shed_home(struct hak_heap *heap, unsigned class_index, unsigned batc
     hak_heap_process_pending(heap, false);
     int32_t out = class->out;
     hak_heap_give_blocks(heap, blocks, batch);
-    class->gone += (uint32_t)(out - class->out);
+    if (out > class->out) /* else the slabs that came with others' blocks brought more */
+        class->gone += (uint32_t)(out - class->out);
     unsigned kept = count - batch + (class->parted ? class->usual : 0u);
     if (class->swing < class->gone + kept)
         class->swing = class->gone + kept;
@@ -391,7 +392,7 @@ static bool make_room(struct hak_heap *heap, unsigned class_index) {
     else if (class->capacity < hak_capacity_most(class))
         hak_capacity_set(heap, class_index, class->capacity ? 2u * class->capacity : 1);
     else
-        shed(heap, class_index, smaller(class->capacity / 2u, SHED_MOST * class->usual));
+        shed(heap, class_index, smaller((class->capacity + 1u) / 2u, SHED_MOST * class->usual));
     return class->capacity > 0;
 }
 

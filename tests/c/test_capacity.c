@@ -162,6 +162,29 @@ static void a_thread_may_stay_where_a_magazine_is_parted(void **state) {
     all_is_in_order();
 }
 
+/* With room for one more than is usual, as what is left of the allowance, or idleness, may leave
+ * it.
+ */
+static void a_magazine_that_grew_by_one_stays_in_its_bounds(void **state) {
+    (void)state;
+    begin_anew();
+    struct swing swing = {.size = 640, .blocks = 1000, .kinds = 1, .block = &table};
+    assert_true(swing_until(&swing, 1000));
+    struct hak_heap *heap = hak_heap_self();
+    struct hak_heap_class *class = class_of(640);
+    hak_magazines_empty(heap);
+    unsigned less = class->most - class->usual - 1u;
+    class->most = (uint16_t)(class->usual + 1);
+    hak_capacity_set(heap, hak_size_class(640), class->usual);
+    heap->grown_slots -= less;
+    heap->grown_bytes -= (size_t)less * 640;
+    build(&swing);
+    for (unsigned i = 0; i < swing.blocks; i++) {
+        free(table[i]);
+        all_is_in_order();
+    }
+}
+
 /* Seldom: a swing takes longer than its blocks' way home is worth. */
 static void rare_swings_let_nothing_grow(void **state) {
     (void)state;
@@ -307,6 +330,7 @@ static void a_class_alone_keeps_watch_itself(void **state) {
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_magazine_grows_to_the_swing),
     cmocka_unit_test(a_thread_may_stay_where_a_magazine_is_parted),
+    cmocka_unit_test(a_magazine_that_grew_by_one_stays_in_its_bounds),
     cmocka_unit_test(rare_swings_let_nothing_grow),
     cmocka_unit_test(a_swing_that_is_too_large_lets_nothing_grow),
     cmocka_unit_test(a_part_of_a_swing_of_large_blocks_is_kept),
