@@ -53,8 +53,8 @@ MISTAKES = {
     ),
     "drain_at_allocation_entry": Mistake(
         "allocator/heap/magazines.c",
-        "    class->misses++;\n    heap->falls = 0;\n",
-        "    class->misses++;\n    heap->falls = 0;\n"
+        "    class->misses++;\n    class->strangers = 0;\n",
+        "    class->misses++;\n    class->strangers = 0;\n"
         "    if (class->hot && slab_remote_count_relaxed(class->hot))\n"
         "        ss_remote_drain_to_freelist(class->hot, false);\n",
         tuple(LARSON),
