@@ -106,7 +106,9 @@ void hak_capacity_begin(struct hak_heap *heap, unsigned class_index) {
     compute_bounds(heap, class_index);
     class->most = class->usual;
     class->gone = class->swing = 0;
-    class->swings = class->parted = false;
+    class->swings = class->had_turn = false;
+    class->parts = 0;
+    class->gone_since = class->swings_since = 0;
     class->bottom = class->beside;
     heap->magazines->top[class_index] = class->bottom;
     hak_capacity_set(heap, class_index, 0);
@@ -141,13 +143,15 @@ void hak_capacity_set(struct hak_heap *heap, unsigned class_index, unsigned capa
 
 /* ---- growth -------------------------------------------------------------------------------- */
 
-/* Slots for as much as the class's magazine may ever have, and two NULLs; they stay its own. False:
- * no memory. */
+/* Slots for as much as the class's magazine may ever have, and the parts' NULLs; they stay its own.
+ * False: no memory. */
 static bool find_slots(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
     if (class->has_ceiling)
         return true;
-    void **own = hak_os_meta((2 + (size_t) class->ceiling) * sizeof *own, HAK_CACHE_LINE);
+    void **own =
+        hak_os_meta((2 + (size_t) class->ceiling + class->ceiling / class->usual) * sizeof *own,
+                    HAK_CACHE_LINE);
     if (!own)
         return false;
     class->has_ceiling = true;
@@ -233,21 +237,35 @@ void hak_capacity_part(struct hak_heap *heap, unsigned class_index) {
     class->bottom += class->usual + 1;
     memmove(class->bottom + 1, class->bottom, count * sizeof *class->bottom);
     *class->bottom = NULL;
-    class->parted = true;
+    class->parts++;
     heap->magazines->top[class_index] = class->bottom + count;
     hak_capacity_set(heap, class_index, class->usual + count);
 }
 
+void hak_capacity_unpart(struct hak_heap *heap, unsigned class_index) {
+    struct hak_heap_class *class = &heap->classes[class_index];
+    class->bottom -= class->usual + 1;
+    class->parts--;
+    heap->magazines->top[class_index] = class->bottom + class->usual;
+    /* Some more, so that a thread that stays near here isn't parted and joined all the time. */
+    hak_capacity_set(heap, class_index, class->usual + class->usual / 2u);
+}
+
 void hak_capacity_join(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
-    if (!class->parted)
+    if (!class->parts)
         return;
-    unsigned count = (unsigned)(heap->magazines->top[class_index] - class->bottom);
-    memmove(class->bottom, class->bottom + 1, count * sizeof *class->bottom);
-    class->bottom -= class->usual + 1;
-    class->parted = false;
-    class->capacity = (uint16_t)(class->capacity + class->usual);
-    heap->magazines->top[class_index] = class->bottom + class->usual + count;
+    size_t usual = class->usual,
+           count = (size_t)(heap->magazines->top[class_index] - class->bottom);
+    void **first = class->own + 1;
+    for (size_t i = 1; i <= class->parts; i++)
+        memmove(first + i * usual, first + i * (usual + 1),
+                (i < class->parts ? usual : count) * sizeof *first);
+    unsigned below = hak_capacity_below(class);
+    class->bottom = class->own;
+    class->parts = 0;
+    class->capacity = (uint16_t)(class->capacity + below);
+    heap->magazines->top[class_index] = class->bottom + below + count;
     heap->magazines->end[class_index] = class->bottom + class->capacity;
 }
 

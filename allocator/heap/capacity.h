@@ -6,10 +6,11 @@
  * swing costs a visit to each block on its way home and another when it comes out again, and a
  * magazine as large as the swing spares both. What has grown shrinks while it is idle.
  *
- * A grown magazine that has more than is usual is parted: a NULL lies above the first `usual`
- * blocks, and is its bottom for the time being. So a swing takes the slow paths when it passes
- * there, up and down, and the thread looks at the clock, and knows how much it has freed, however
- * well the magazine serves it. */
+ * A grown magazine that has more than is usual is parted: a NULL lies above each `usual` blocks,
+ * and the last one is its bottom for the time being. So a thread takes a slow path once in so many
+ * calls, up and down, and looks at the clock, and knows how much it has freed, however well the
+ * magazine serves it.
+ */
 #ifndef HAK_CAPACITY_H
 #define HAK_CAPACITY_H
 
@@ -32,12 +33,20 @@ void hak_capacity_adapt(struct hak_heap *heap, unsigned class_index);
 /* Parts a grown magazine, which has no room for more than the `usual` blocks or more in it. */
 void hak_capacity_part(struct hak_heap *heap, unsigned class_index);
 
-/* Makes one of a parted magazine, which isn't on watch; of another nothing. */
+/* The magazine, which isn't on watch, has nothing above its last part: that is its top again. */
+void hak_capacity_unpart(struct hak_heap *heap, unsigned class_index);
+
+/* Makes one of all parts of a magazine, which isn't on watch. */
 void hak_capacity_join(struct hak_heap *heap, unsigned class_index);
+
+/* Blocks below a magazine's bottom. */
+HAK_INLINE unsigned hak_capacity_below(const struct hak_heap_class *class) {
+    return (unsigned)class->parts * class->usual;
+}
 
 /* Blocks for which a magazine's part above its bottom may have room at most. */
 HAK_INLINE unsigned hak_capacity_most(const struct hak_heap_class *class) {
-    return class->parted ? class->most - class->usual : class->most;
+    return class->most - hak_capacity_below(class);
 }
 
 /* Lets an idle magazine have at most half of what it has grown to; it must not have more blocks. */

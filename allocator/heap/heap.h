@@ -65,7 +65,8 @@ struct hak_heap_class {
     uint16_t falls;          /* times that the magazine was full since the last refill */
     bool draining;           /* the thread frees only: its magazine shrinks */
     bool has_ceiling;        /* `own` is of `ceiling` slots */
-    bool parted;             /* `usual` blocks lie below the bottom: see capacity.h */
+    bool had_turn;           /* it was on watch just now */
+    uint16_t parts;          /* of `usual` blocks, that lie below the bottom: see capacity.h */
     uint8_t one_by_one;      /* blocks to go home directly before one looks again */
     uint8_t watch_left;      /* frees that it serves while it is on watch */
     uint8_t strangers;       /* looks in a row at which none of this heap's blocks had come home */

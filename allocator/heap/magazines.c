@@ -125,9 +125,10 @@ static void shed_home(struct hak_heap *heap, unsigned class_index, unsigned batc
     hak_heap_process_pending(heap, false);
     int32_t out = class->out;
     hak_heap_give_blocks(heap, blocks, batch);
-    if (out > class->out) /* else the slabs that came with others' blocks brought more */
-        class->gone += (uint32_t)(out - class->out);
-    unsigned kept = count - batch + (class->parted ? class->usual : 0u);
+    /* It changes with slabs that come and go meanwhile, too. */
+    if (out > class->out)
+        class->gone += smaller((unsigned)(out - class->out), batch);
+    unsigned kept = count - batch + hak_capacity_below(class);
     if (class->swing < class->gone + kept)
         class->swing = class->gone + kept;
     memmove(blocks, blocks + batch, (count - batch) * sizeof *blocks);
@@ -200,7 +201,7 @@ void hak_magazines_shrink_idle(struct hak_heap *heap) {
         unsigned misses = class->misses;
         class->misses = 0;
         unsigned least = class->first;
-        if (misses || class->capacity + (class->parted ? class->usual : 0u) <= least)
+        if (misses || class->capacity + hak_capacity_below(class) <= least)
             continue;
         hak_capacity_join(heap, c);
         unsigned capacity = class->capacity / 2u > least ? class->capacity / 2u : least;
@@ -270,7 +271,7 @@ void *hak_heap_refill(unsigned class_index) {
         return NULL;
     struct hak_heap_class *class = &heap->classes[class_index];
     /* Who asks for a block after a long drain, or for the first one in a while, may have slept. */
-    if (!has_begun(heap, class_index) || class->draining || !class->misses ||
+    if (!has_begun(heap, class_index) || class->draining || !class->misses || class->parts ||
         hak_is_on_watch(heap, class_index))
         hak_heap_tick_now();
     else
@@ -280,12 +281,10 @@ void *hak_heap_refill(unsigned class_index) {
         hak_watch_end(heap, class_index);
     heap->falls = 0;
     heap->fallen = 0;
-    if (class->parted && heap->magazines->top[class_index] == class->bottom) {
+    if (class->parts && heap->magazines->top[class_index] == class->bottom) {
         class->misses++;
         class->falls = 0;
-        hak_capacity_join(heap, class_index);
-        /* Some more, so that a thread that stays near here isn't parted and joined all the time. */
-        hak_capacity_set(heap, class_index, class->usual + class->usual / 2u);
+        hak_capacity_unpart(heap, class_index);
     }
     /* It was parted; or hidden; or making the heap known to the thread library has allocated, and
      * filled it.
@@ -377,10 +376,7 @@ static bool make_room(struct hak_heap *heap, unsigned class_index) {
     heap->fallen += (size_t) class->capacity * hak_class_size[class_index];
     if (!class->draining && class->capacity >= class->usual &&
         class->capacity < hak_capacity_most(class)) {
-        if (class->parted)
-            hak_capacity_set(heap, class_index, 2u * class->capacity);
-        else
-            hak_capacity_part(heap, class_index);
+        hak_capacity_part(heap, class_index);
         hak_watch_keep(heap, class_index);
         return true;
     }

@@ -32,7 +32,11 @@ void hak_watch_keep(struct hak_heap *heap, unsigned class_index) {
     if (heap->fallen < BYTES_OF_A_WATCH || heap->watch[class_index / HAK_WATCHED])
         return;
     unsigned calmest = calmest_near(heap, class_index, class_index);
-    begin_watch(heap, calmest ? calmest : class_index);
+    struct hak_heap_class *class = &heap->classes[class_index];
+    if (!calmest && class->had_turn) /* its frees would be slow all the time */
+        class->had_turn = false;
+    else
+        begin_watch(heap, calmest ? calmest : class_index);
 }
 
 void hak_watch_end(struct hak_heap *heap, unsigned class_index) {
@@ -58,6 +62,7 @@ bool hak_watch_takes(struct hak_heap *heap, unsigned class_index, void *block) {
     }
     unsigned next = calmest_near(heap, class_index, class_index);
     hak_watch_end(heap, class_index);
+    class->had_turn = true;
     if (next)
         begin_watch(heap, next);
     return false;

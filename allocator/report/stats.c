@@ -33,7 +33,7 @@ static uint64_t own_blocks(unsigned class_index) {
     void **top = class->hidden ? class->hidden : heap->magazines->top[class_index];
     /* In a signal handler the thread may be just about to get its heap, or to leave it. */
     return top >= class->bottom && top <= class->bottom + class->ceiling
-               ? (uint64_t)(top - class->bottom) + (class->parted ? class->usual : 0u)
+               ? (uint64_t)(top - class->bottom) + (uint64_t) class->parts * class->usual
                : 0;
 }
 

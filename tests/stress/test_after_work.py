@@ -19,7 +19,7 @@ RUNS = {
     "swings": ["--mib", "4", "--work", "3", "--rounds", "100"],
     "swings-of-one-size": ["--mib", "4", "--work", "3", "--rounds", "100", "--min-size", "64", "--max-size", "64"],
     "swings-of-large-blocks": ["--mib", "8", "--work", "3", "--rounds", "300", "--min-size", "3000", "--max-size", "30000"],
-    "swings-and-survivors": ["--mib", "16", "--work", "3", "--rounds", "40", "--survivors", "50", "--together", "1"],
+    "swings-and-survivors": ["--mib", "64", "--work", "3", "--rounds", "8", "--survivors", "50", "--together", "1"],
     "swings-of-threads-ended": ["--mib", "16", "--threads", "8", "--work", "3", "--rounds", "50", "--main-works", "0"],
     "large-blocks": ["--mib", "200", "--min-size", "32769", "--max-size", "8000000"],
 }
