@@ -106,7 +106,7 @@ void hak_capacity_begin(struct hak_heap *heap, unsigned class_index) {
     compute_bounds(heap, class_index);
     class->most = class->usual;
     class->gone = class->swing = 0;
-    class->swings = class->had_turn = false;
+    class->swings = false;
     class->parts = 0;
     class->gone_since = class->swings_since = 0;
     class->bottom = class->beside;

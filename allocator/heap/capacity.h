@@ -9,8 +9,7 @@
  * A grown magazine that has more than is usual is parted: a NULL lies above each `usual` blocks,
  * and the last one is its bottom for the time being. So a thread takes a slow path once in so many
  * calls, up and down, and looks at the clock, and knows how much it has freed, however well the
- * magazine serves it.
- */
+ * magazine serves it. */
 #ifndef HAK_CAPACITY_H
 #define HAK_CAPACITY_H
 

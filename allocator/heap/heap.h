@@ -44,7 +44,7 @@ extern HAK_HIDDEN void *hak_no_magazine[1];
 
 /* A class's part of a heap. */
 struct hak_heap_class {
-    void **bottom;           /* the slot with the NULL: `beside`, or `own` */
+    void **bottom;           /* the slot with the NULL: `beside`, or in `own` */
     void **hidden;           /* its top while it is on watch, else NULL; see watch.h */
     void **own;              /* of `usual` slots, or of `ceiling`; NULL: not needed so far */
     uint16_t capacity;       /* slots in use now; end - bottom */
@@ -74,10 +74,10 @@ struct hak_heap_class {
     uint8_t untidied;        /* and those since */
     uint32_t gone;           /* own blocks that went home from the magazine since it was empty, */
     uint32_t swing;          /* and the most of these, and of blocks in it, at a time */
-    uint32_t gone_since;     /* the same since the time below, */
-    uint16_t swings_since;   /* and how often there were any, */
+    uint32_t gone_since;     /* what has gone home since the time below, */
+    uint16_t swings_since;   /* and how often it was empty after some had, */
     uint32_t since;          /* ms; it goes round */
-    bool swings;             /* these were many for the time that it took */
+    bool swings;             /* both were much for the time that it took */
     int32_t out_then;        /* `out` at the last look while it was drained */
     /* Slabs that this heap owned and may claim again; any of them may be another's by now. */
     TinySlabMeta *hot;   /* in use when the heap's last thread ended, or NULL */

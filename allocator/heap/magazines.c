@@ -47,7 +47,7 @@ static void begin(struct hak_heap *heap, unsigned class_index) {
     hak_capacity_begin(heap, class_index);
     heap->begun |= hak_class_bit(class_index);
     class->misses = class->falls = 0;
-    class->draining = false;
+    class->draining = class->had_turn = false;
     class->strangers = 0;
     bool shares_lines = hak_class_size[class_index] < HAK_CACHE_LINE;
     class->one_by_one = shares_lines ? STRANGERS + 1 : 0;

@@ -2,7 +2,7 @@
 #include "base/options.h"
 #include "depot/depot.h"
 #include "hakmem.h"
-#include "heap/heap.h"
+#include "heap/capacity.h"
 #include "large/large.h"
 #include "report/gather.h"
 #include "report/process.h"
@@ -33,7 +33,7 @@ static uint64_t own_blocks(unsigned class_index) {
     void **top = class->hidden ? class->hidden : heap->magazines->top[class_index];
     /* In a signal handler the thread may be just about to get its heap, or to leave it. */
     return top >= class->bottom && top <= class->bottom + class->ceiling
-               ? (uint64_t)(top - class->bottom) + (uint64_t) class->parts * class->usual
+               ? (uint64_t)(top - class->bottom) + hak_capacity_below(class)
                : 0;
 }
 

@@ -13,7 +13,7 @@
 
 enum { MOST = 40000, SECONDS = 20 };
 
-/* What a thread and all may keep beyond what is usual: as capacity.c has it. */
+/* What a thread may keep beyond what is usual: as capacity.c has it. */
 enum { THREAD_SLOTS = 16384, THREAD_BYTES = 16 << 20 };
 
 /* No magazine shrinks because a busy machine let time pass in the middle of a case. */
@@ -36,7 +36,6 @@ static struct hak_heap_class *class_of(size_t size) {
 struct swing {
     size_t size;
     unsigned blocks, kinds;
-    void *(*block)[MOST];
 };
 static void *table[MOST];
 
@@ -46,8 +45,8 @@ static size_t size_of(const struct swing *swing, unsigned i) {
 
 static void build(const struct swing *swing) {
     for (unsigned i = 0; i < swing->blocks; i++) {
-        (*swing->block)[i] = malloc(size_of(swing, i));
-        *(unsigned *)(*swing->block)[i] = i;
+        table[i] = malloc(size_of(swing, i));
+        *(unsigned *)table[i] = i;
     }
 }
 
@@ -55,8 +54,8 @@ static void build(const struct swing *swing) {
 static void tear_down(const struct swing *swing) {
     for (unsigned i = 0; i < swing->blocks; i++) {
         unsigned at = (unsigned)((uint64_t)i * 10007 % swing->blocks);
-        assert_int_equal(*(unsigned *)(*swing->block)[at], at);
-        free((*swing->block)[at]);
+        assert_int_equal(*(unsigned *)table[at], at);
+        free(table[at]);
     }
 }
 
@@ -96,12 +95,16 @@ static void begin_anew(void) {
     all_is_in_order();
 }
 
+static void swing_once(const struct swing *swing) {
+    build(swing);
+    tear_down(swing);
+    all_is_in_order();
+}
+
 /* Swings until the magazine of the first size may have `most` blocks; false: it never did. */
 static bool swing_until(const struct swing *swing, unsigned most) {
     for (double end = seconds() + SECONDS; seconds() < end;) {
-        build(swing);
-        tear_down(swing);
-        all_is_in_order();
+        swing_once(swing);
         if (class_of(swing->size)->most >= most)
             return true;
     }
@@ -109,17 +112,14 @@ static bool swing_until(const struct swing *swing, unsigned most) {
 }
 
 static void swing_for(const struct swing *swing, double time) {
-    for (double end = seconds() + time; seconds() < end;) {
-        build(swing);
-        tear_down(swing);
-        all_is_in_order();
-    }
+    for (double end = seconds() + time; seconds() < end;)
+        swing_once(swing);
 }
 
 static void a_magazine_grows_to_the_swing(void **state) {
     (void)state;
     begin_anew();
-    struct swing swing = {.size = 640, .blocks = 1000, .kinds = 1, .block = &table};
+    struct swing swing = {.size = 640, .blocks = 1000, .kinds = 1};
     assert_true(swing_until(&swing, 1000));
     struct hak_heap_class *class = class_of(640);
     assert_true(class->most <= 1000 + 1000 / 2);
@@ -140,13 +140,11 @@ static void a_magazine_grows_to_the_swing(void **state) {
 static void a_large_magazine_is_seen_often(void **state) {
     (void)state;
     begin_anew();
-    struct swing swing = {.size = 64, .blocks = 10000, .kinds = 1, .block = &table};
+    struct swing swing = {.size = 64, .blocks = 10000, .kinds = 1};
     assert_true(swing_until(&swing, 10000));
     struct hak_heap_class *class = class_of(64);
-    for (int i = 0; i < 5; i++) {
-        build(&swing);
-        tear_down(&swing);
-    }
+    for (int i = 0; i < 5; i++)
+        swing_once(&swing);
     class->misses = 0;
     static void *few[1000];
     for (int i = 0; i < 1000; i++)
@@ -161,7 +159,7 @@ static void a_large_magazine_is_seen_often(void **state) {
 static void a_thread_may_stay_where_a_magazine_is_parted(void **state) {
     (void)state;
     begin_anew();
-    struct swing swing = {.size = 640, .blocks = 1000, .kinds = 1, .block = &table};
+    struct swing swing = {.size = 640, .blocks = 1000, .kinds = 1};
     assert_true(swing_until(&swing, 1000));
     const struct hak_heap_class *class = class_of(640);
     build(&swing);
@@ -185,13 +183,11 @@ static void a_thread_may_stay_where_a_magazine_is_parted(void **state) {
     all_is_in_order();
 }
 
-/* With room for one more than is usual, as what is left of the allowance, or idleness, may leave
- * it.
- */
+/* With room for one more than is usual: what the allowance, or idleness, may leave it. */
 static void a_magazine_that_grew_by_one_stays_in_its_bounds(void **state) {
     (void)state;
     begin_anew();
-    struct swing swing = {.size = 640, .blocks = 1000, .kinds = 1, .block = &table};
+    struct swing swing = {.size = 640, .blocks = 1000, .kinds = 1};
     assert_true(swing_until(&swing, 1000));
     struct hak_heap *heap = hak_heap_self();
     struct hak_heap_class *class = class_of(640);
@@ -212,10 +208,9 @@ static void a_magazine_that_grew_by_one_stays_in_its_bounds(void **state) {
 static void rare_swings_let_nothing_grow(void **state) {
     (void)state;
     begin_anew();
-    struct swing swing = {.size = 704, .blocks = 1000, .kinds = 1, .block = &table};
+    struct swing swing = {.size = 704, .blocks = 1000, .kinds = 1};
     for (int i = 0; i < 30; i++) {
-        build(&swing);
-        tear_down(&swing);
+        swing_once(&swing);
         usleep(5000);
     }
     assert_int_equal(class_of(704)->most, class_of(704)->usual);
@@ -224,7 +219,7 @@ static void rare_swings_let_nothing_grow(void **state) {
 static void a_swing_that_is_too_large_lets_nothing_grow(void **state) {
     (void)state;
     begin_anew();
-    struct swing swing = {.size = 48, .blocks = MOST, .kinds = 1, .block = &table};
+    struct swing swing = {.size = 48, .blocks = MOST, .kinds = 1};
     swing_for(&swing, 0.2);
     assert_int_equal(class_of(48)->most, class_of(48)->usual);
 }
@@ -233,7 +228,7 @@ static void a_swing_that_is_too_large_lets_nothing_grow(void **state) {
 static void a_part_of_a_swing_of_large_blocks_is_kept(void **state) {
     (void)state;
     begin_anew();
-    struct swing swing = {.size = 16384, .blocks = 1000, .kinds = 1, .block = &table};
+    struct swing swing = {.size = 16384, .blocks = 1000, .kinds = 1};
     assert_true(swing_until(&swing, class_of(16384)->usual + 100));
     assert_true(class_of(16384)->most <= (4u << 20) / 16384);
 }
@@ -241,11 +236,11 @@ static void a_part_of_a_swing_of_large_blocks_is_kept(void **state) {
 static void a_thread_keeps_no_more_than_its_allowance(void **state) {
     (void)state;
     begin_anew();
-    struct swing few = {.size = 16, .blocks = 6000, .kinds = 4, .block = &table};
+    struct swing few = {.size = 16, .blocks = 6000, .kinds = 4};
     swing_for(&few, 0.3); /* more in blocks, */
-    struct swing large = {.size = 1100, .blocks = 9000, .kinds = 60, .block = &table};
+    struct swing large = {.size = 1100, .blocks = 9000, .kinds = 60};
     swing_for(&large, 0.3); /* in bytes */
-    struct swing both = {.size = 16, .blocks = 30000, .kinds = 60, .block = &table};
+    struct swing both = {.size = 16, .blocks = 30000, .kinds = 60};
     swing_for(&both, 0.5);
     assert_true(hak_heap_self()->grown_slots > 0);
 }
@@ -253,7 +248,7 @@ static void a_thread_keeps_no_more_than_its_allowance(void **state) {
 static void what_is_idle_shrinks(void **state) {
     (void)state;
     begin_anew();
-    struct swing swing = {.size = 320, .blocks = 2000, .kinds = 1, .block = &table};
+    struct swing swing = {.size = 320, .blocks = 2000, .kinds = 1};
     assert_true(swing_until(&swing, 2000));
     struct hak_heap *heap = hak_heap_self();
     for (int i = 0; i < 20; i++) {
@@ -266,16 +261,15 @@ static void what_is_idle_shrinks(void **state) {
     hak_magazines_begin_again(heap);
     all_is_in_order();
     assert_int_equal(heap->grown_bytes, 0);
-    build(&swing);
-    tear_down(&swing);
-    all_is_in_order();
+    swing_once(&swing);
 }
 
 /* Threads that ended give back what they had of the allowance of all: 64 MiB, which these would
  * have used up otherwise. */
-static void *swing_and_end(void *argument) {
-    struct swing swing = {.size = 1024, .blocks = 1500, .kinds = 1, .block = argument};
-    return swing_until(&swing, 1200) ? argument : NULL;
+static void *swing_and_end(void *unused) {
+    (void)unused;
+    struct swing swing = {.size = 1024, .blocks = 1500, .kinds = 1};
+    return swing_until(&swing, 1200) ? table : NULL;
 }
 static void threads_that_ended_leave_their_allowance(void **state) {
     (void)state;
@@ -283,7 +277,7 @@ static void threads_that_ended_leave_their_allowance(void **state) {
     for (int i = 0; i < 70; i++) {
         pthread_t thread;
         void *grew;
-        assert_int_equal(pthread_create(&thread, NULL, swing_and_end, &table), 0);
+        assert_int_equal(pthread_create(&thread, NULL, swing_and_end, NULL), 0);
         pthread_join(thread, &grew);
         assert_non_null(grew);
     }
@@ -294,7 +288,7 @@ static void threads_that_ended_leave_their_allowance(void **state) {
 static void a_watch_keeps_its_blocks(void **state) {
     (void)state;
     begin_anew();
-    struct swing swing = {.size = 576, .blocks = 8000, .kinds = 20, .block = &table};
+    struct swing swing = {.size = 576, .blocks = 8000, .kinds = 20};
     swing_for(&swing, 0.1);
     struct hak_heap *heap = hak_heap_self();
     build(&swing);
@@ -336,7 +330,7 @@ static void a_watch_keeps_its_blocks(void **state) {
 static void a_class_alone_keeps_watch_itself(void **state) {
     (void)state;
     begin_anew();
-    struct swing swing = {.size = 1024, .blocks = 4000, .kinds = 1, .block = &table};
+    struct swing swing = {.size = 1024, .blocks = 4000, .kinds = 1};
     build(&swing);
     unsigned seen = 0;
     for (unsigned i = 0; i < swing.blocks; i++) {
@@ -345,9 +339,7 @@ static void a_class_alone_keeps_watch_itself(void **state) {
         all_is_in_order();
     }
     assert_true(seen > 0);
-    build(&swing);
-    tear_down(&swing);
-    all_is_in_order();
+    swing_once(&swing);
 }
 
 static const struct CMUnitTest tests[] = {

@@ -38,10 +38,9 @@ static const char usage[] =
     "  --max-live MIB    bytes live at a time (default 256)\n"
     "  --hang-seconds N  fails when no thread has done anything for so long (default 60)\n"
     "  --resident-percent N\n"
-    "                    bytes resident at a time, of the most that ever was live, beside 128 "
-    "MiB,\n"
-    "                    3.5 MiB a thread and 35% of it for freed huge blocks (default 125); 0:\n"
-    "                    memory is not checked\n"
+    "                    bytes resident at a time, of the most that ever was live; beside\n"
+    "                    35% of it for freed huge blocks, 128 MiB and 3.5 MiB a thread\n"
+    "                    (default 125); 0: memory is not checked\n"
     "Exit status: 0 all was well, 1 the allocator failed, 2 wrong arguments.\n";
 
 static uint64_t seed, seconds = 10, operations, threads = 8, max_live = 256, hang_seconds = 60,
