@@ -143,15 +143,17 @@ void hak_capacity_set(struct hak_heap *heap, unsigned class_index, unsigned capa
 
 /* ---- growth -------------------------------------------------------------------------------- */
 
-/* Slots for as much as the class's magazine may ever have, and the parts' NULLs; they stay its own.
- * False: no memory. */
+/* Slots for as much as the class's magazine may ever have, its NULL, and the parts'. */
+static size_t ceiling_slots(const struct hak_heap_class *class) {
+    return 2 + (size_t) class->ceiling + class->ceiling / class->usual;
+}
+
+/* They stay the class's own. False: no memory. */
 static bool find_slots(struct hak_heap *heap, unsigned class_index) {
     struct hak_heap_class *class = &heap->classes[class_index];
     if (class->has_ceiling)
         return true;
-    void **own =
-        hak_os_meta((2 + (size_t) class->ceiling + class->ceiling / class->usual) * sizeof *own,
-                    HAK_CACHE_LINE);
+    void **own = hak_os_meta(ceiling_slots(class) * sizeof *own, HAK_CACHE_LINE);
     if (!own)
         return false;
     class->has_ceiling = true;
@@ -269,18 +271,31 @@ void hak_capacity_join(struct hak_heap *heap, unsigned class_index) {
     heap->magazines->end[class_index] = class->bottom + class->capacity;
 }
 
-void hak_capacity_shrink(struct hak_heap *heap, unsigned class_index) {
-    const struct hak_heap_class *class = &heap->classes[class_index];
-    if (class->most > class->usual)
-        set_most(heap, class_index,
-                 class->most / 2u > class->usual ? class->most / 2u : class->usual);
+/* Gives the pages back of slots that a magazine of no more than the usual blocks doesn't use. */
+static void purge_slots(const struct hak_heap_class *class) {
+    size_t page = hak_os_page_size();
+    uintptr_t from = hak_round_up((uintptr_t)(class->own + 1 + class->usual), page);
+    uintptr_t end = (uintptr_t)(class->own + ceiling_slots(class)) & ~(uintptr_t)(page - 1);
+    if (from < end)
+        hak_os_purge((void *)from, end - from); /* refused: they stay */
 }
 
-void hak_capacity_end(struct hak_heap *heap) {
-    /* relaxed: see grown_by_all */
-    atomic_fetch_sub_explicit(&grown_by_all, heap->grown_bytes, memory_order_relaxed);
-    heap->grown_bytes = 0;
-    heap->grown_slots = 0;
+void hak_capacity_shrink(struct hak_heap *heap, unsigned class_index) {
+    const struct hak_heap_class *class = &heap->classes[class_index];
+    unsigned half = class->most / 2u;
+    if (class->most == class->usual)
+        return;
+    set_most(heap, class_index, half > class->usual ? half : class->usual);
+    if (class->most == class->usual)
+        purge_slots(class);
+}
+
+void hak_capacity_end(struct hak_heap *heap, unsigned class_index) {
+    const struct hak_heap_class *class = &heap->classes[class_index];
+    if (HAK_LIKELY(class->most == class->usual))
+        return;
+    set_most(heap, class_index, class->usual);
+    purge_slots(class);
 }
 
 void hak_magazines_fork_child(void) {

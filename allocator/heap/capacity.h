@@ -51,7 +51,7 @@ HAK_INLINE unsigned hak_capacity_most(const struct hak_heap_class *class) {
 /* Lets an idle magazine have at most half of what it has grown to; it must not have more blocks. */
 void hak_capacity_shrink(struct hak_heap *heap, unsigned class_index);
 
-/* The heap's magazines have ended, the grown ones too. */
-void hak_capacity_end(struct hak_heap *heap);
+/* The magazine, which is empty, may have no more than the usual blocks. */
+void hak_capacity_end(struct hak_heap *heap, unsigned class_index);
 
 #endif

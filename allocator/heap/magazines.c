@@ -73,8 +73,8 @@ void hak_magazines_end(struct hak_heap *heap) {
     for (; heap->begun; heap->begun &= heap->begun - 1) {
         unsigned c = hak_first_class(heap->begun);
         heap->magazines->top[c] = heap->magazines->end[c] = hak_no_magazine;
+        hak_capacity_end(heap, c);
     }
-    hak_capacity_end(heap);
 }
 
 /* ---- giving back --------------------------------------------------------------------------- */
@@ -201,8 +201,12 @@ void hak_magazines_shrink_idle(struct hak_heap *heap) {
         unsigned misses = class->misses;
         class->misses = 0;
         unsigned least = class->first;
-        if (misses || class->capacity + hak_capacity_below(class) <= least)
+        if (misses)
             continue;
+        if (class->capacity + hak_capacity_below(class) <= least) {
+            hak_capacity_shrink(heap, c);
+            continue;
+        }
         hak_capacity_join(heap, c);
         unsigned capacity = class->capacity / 2u > least ? class->capacity / 2u : least;
         unsigned count = (unsigned)(heap->magazines->top[c] - class->bottom);

@@ -4,10 +4,12 @@
 #include "base/size_class.h"
 #include "heap/capacity.h"
 #include "heap/watch.h"
+#include "os/os.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -264,6 +266,60 @@ static void what_is_idle_shrinks(void **state) {
     swing_once(&swing);
 }
 
+/* However few blocks it has: a drain may have left it none, and the growth would be lost to others.
+ */
+static void what_is_idle_and_small_shrinks(void **state) {
+    (void)state;
+    begin_anew();
+    struct swing swing = {.size = 320, .blocks = 2000, .kinds = 1};
+    assert_true(swing_until(&swing, 2000));
+    struct hak_heap *heap = hak_heap_self();
+    hak_magazines_empty(heap);
+    hak_capacity_set(heap, hak_size_class(320), 1);
+    for (int i = 0; i < 10; i++) {
+        hak_magazines_shrink_idle(heap);
+        all_is_in_order();
+    }
+    assert_int_equal(class_of(320)->most, class_of(320)->usual);
+    assert_int_equal(heap->grown_slots, 0);
+}
+
+/* Bytes of a class's slots that are in memory. */
+static size_t resident_slots(const struct hak_heap_class *class) {
+    size_t page = hak_os_page_size(), slots = 2u + class->ceiling + class->ceiling / class->usual;
+    uintptr_t from = (uintptr_t) class->own & ~(page - 1);
+    size_t pages = ((uintptr_t)(class->own + slots) - from + page - 1) / page, resident = 0;
+    static unsigned char in_memory[1000];
+    assert_true(pages <= sizeof in_memory);
+    assert_int_equal(mincore((void *)from, pages * page, in_memory), 0);
+    for (size_t i = 0; i < pages; i++)
+        resident += in_memory[i] & 1 ? page : 0;
+    return resident;
+}
+
+/* The slots of a magazine that has grown are given back with its blocks, however that ends. */
+static void slots_without_blocks_take_no_memory(void **state) {
+    (void)state;
+    begin_anew();
+    struct hak_heap *heap = hak_heap_self();
+    struct swing swing = {.size = 64, .blocks = 10000, .kinds = 1};
+    const struct hak_heap_class *class = class_of(64);
+    size_t page = hak_os_page_size();
+    for (int asleep = 0; asleep < 2; asleep++) {
+        assert_true(swing_until(&swing, 10000));
+        for (int i = 0; i < 5; i++)
+            swing_once(&swing);
+        assert_true(resident_slots(class) + 2 * page >= 10000 * sizeof(void *));
+        if (asleep)
+            hak_magazines_begin_again(heap);
+        for (int i = 0; i < 20; i++)
+            hak_magazines_shrink_idle(heap);
+        assert_true(resident_slots(class) <= class->usual * sizeof(void *) + 3 * page);
+        all_is_in_order();
+    }
+    swing_once(&swing);
+}
+
 /* Threads that ended give back what they had of the allowance of all: 64 MiB, which these would
  * have used up otherwise. */
 static void *swing_and_end(void *unused) {
@@ -352,6 +408,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_part_of_a_swing_of_large_blocks_is_kept),
     cmocka_unit_test(a_thread_keeps_no_more_than_its_allowance),
     cmocka_unit_test(what_is_idle_shrinks),
+    cmocka_unit_test(what_is_idle_and_small_shrinks),
+    cmocka_unit_test(slots_without_blocks_take_no_memory),
     cmocka_unit_test(threads_that_ended_leave_their_allowance),
     cmocka_unit_test(a_watch_keeps_its_blocks),
     cmocka_unit_test(a_class_alone_keeps_watch_itself),
