@@ -113,6 +113,14 @@ static bool swing_until(const struct swing *swing, unsigned most) {
     return false;
 }
 
+/* Begins anew, and swings until the magazine may have as many blocks as that. */
+static struct swing grown(size_t size, unsigned blocks) {
+    begin_anew();
+    struct swing swing = {.size = size, .blocks = blocks, .kinds = 1};
+    assert_true(swing_until(&swing, blocks));
+    return swing;
+}
+
 static void swing_for(const struct swing *swing, double time) {
     for (double end = seconds() + time; seconds() < end;)
         swing_once(swing);
@@ -120,9 +128,7 @@ static void swing_for(const struct swing *swing, double time) {
 
 static void a_magazine_grows_to_the_swing(void **state) {
     (void)state;
-    begin_anew();
-    struct swing swing = {.size = 640, .blocks = 1000, .kinds = 1};
-    assert_true(swing_until(&swing, 1000));
+    struct swing swing = grown(640, 1000);
     struct hak_heap_class *class = class_of(640);
     assert_true(class->most <= 1000 + 1000 / 2);
     /* From now on nothing goes home: what is out of the slabs stays out. */
@@ -141,9 +147,7 @@ static void a_magazine_grows_to_the_swing(void **state) {
  * needs would look at no clock, and give nothing back. */
 static void a_large_magazine_is_seen_often(void **state) {
     (void)state;
-    begin_anew();
-    struct swing swing = {.size = 64, .blocks = 10000, .kinds = 1};
-    assert_true(swing_until(&swing, 10000));
+    struct swing swing = grown(64, 10000);
     struct hak_heap_class *class = class_of(64);
     for (int i = 0; i < 5; i++)
         swing_once(&swing);
@@ -160,9 +164,7 @@ static void a_large_magazine_is_seen_often(void **state) {
 /* Up and down about the place where it is parted: not each call is a slow one. */
 static void a_thread_may_stay_where_a_magazine_is_parted(void **state) {
     (void)state;
-    begin_anew();
-    struct swing swing = {.size = 640, .blocks = 1000, .kinds = 1};
-    assert_true(swing_until(&swing, 1000));
+    struct swing swing = grown(640, 1000);
     const struct hak_heap_class *class = class_of(640);
     build(&swing);
     unsigned changes = 0;
@@ -188,9 +190,7 @@ static void a_thread_may_stay_where_a_magazine_is_parted(void **state) {
 /* With room for one more than is usual: what the allowance, or idleness, may leave it. */
 static void a_magazine_that_grew_by_one_stays_in_its_bounds(void **state) {
     (void)state;
-    begin_anew();
-    struct swing swing = {.size = 640, .blocks = 1000, .kinds = 1};
-    assert_true(swing_until(&swing, 1000));
+    struct swing swing = grown(640, 1000);
     struct hak_heap *heap = hak_heap_self();
     struct hak_heap_class *class = class_of(640);
     hak_magazines_empty(heap);
@@ -249,9 +249,7 @@ static void a_thread_keeps_no_more_than_its_allowance(void **state) {
 
 static void what_is_idle_shrinks(void **state) {
     (void)state;
-    begin_anew();
-    struct swing swing = {.size = 320, .blocks = 2000, .kinds = 1};
-    assert_true(swing_until(&swing, 2000));
+    struct swing swing = grown(320, 2000);
     struct hak_heap *heap = hak_heap_self();
     for (int i = 0; i < 20; i++) {
         hak_magazines_shrink_idle(heap);
@@ -270,9 +268,7 @@ static void what_is_idle_shrinks(void **state) {
  */
 static void what_is_idle_and_small_shrinks(void **state) {
     (void)state;
-    begin_anew();
-    struct swing swing = {.size = 320, .blocks = 2000, .kinds = 1};
-    assert_true(swing_until(&swing, 2000));
+    grown(320, 2000);
     struct hak_heap *heap = hak_heap_self();
     hak_magazines_empty(heap);
     hak_capacity_set(heap, hak_size_class(320), 1);
