@@ -26,6 +26,7 @@ CONFIDENCE = 0.95
 RESAMPLES = 1000
 FEW_SAMPLES = 5
 NOISY_SPREAD = 0.10
+UNSETTLED_RISE = 1.10
 _SEED = 20201
 
 
@@ -58,7 +59,8 @@ class Result:
     Throughput is in operations a second (of a program: units of work a second of processor time),
     its least disturbed sample is `throughput.highest`; peak memory is in bytes; processor time is in
     seconds, and None for a driver, whose samples differ in work; the figures are medians of what only this
-    driver measures, by name."""
+    driver measures, by name. The rise is the median, over samples, of the greatest resident memory in a
+    run's second half over that in its first; None where no sample says."""
 
     throughput: Optional[Estimate]
     peak_rss: Optional[Estimate]
@@ -66,6 +68,7 @@ class Result:
     failures: list[str]
     cpu_seconds: Optional[Estimate] = None
     figures: dict[str, float] = field(default_factory=dict)
+    rise: Optional[float] = None
 
 
 @dataclass(frozen=True)
@@ -309,7 +312,13 @@ def _result(group: Sequence[Sample], name: str, is_program: bool) -> Result:
             figure: median(m.figures[figure] for m in good if figure in m.figures)
             for figure in dict.fromkeys(figure for m in good for figure in m.figures)
         },
+        rise=_rise(good),
     )
+
+
+def _rise(good: Sequence[Measurement]) -> Optional[float]:
+    halves = [m.rss_halves_bytes for m in good if len(m.rss_halves_bytes) == 2 and min(m.rss_halves_bytes) > 0]
+    return median(second / first for first, second in halves) if halves else None
 
 
 def _compare(
@@ -458,6 +467,12 @@ def remarks(analysis: Analysis) -> list[str]:
         analysis,
         lambda result: result.throughput is not None and result.throughput.spread > NOISY_SPREAD,
         f"Noisy, the middle half of the samples spans more than {NOISY_SPREAD:.0%} of the median",
+    )
+    lines += _listed(
+        analysis,
+        lambda result: result.rise is not None and result.rise > UNSETTLED_RISE,
+        f"Not settled, resident memory is over {UNSETTLED_RISE - 1:.0%} higher in the second half of a run than in the "
+        "first; a longer --duration measures what follows",
     )
     lines += _listed(analysis, lambda result: bool(result.failures), "Failed")
     lines += [f"Left out: {name}: {reason}" for name, reason in header.skipped.items()]

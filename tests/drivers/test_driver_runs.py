@@ -161,6 +161,13 @@ def test_memory_is_the_workloads(program: Program) -> None:
     assert max(large["rss_halves_bytes"]) > 18e6
 
 
+def test_a_short_run_has_two_halves(program: Program) -> None:
+    """Memory that rises all the time, for a tenth of a second: what the first half had is seen in time."""
+    result = run(program("bench_random_mixed", "hakmem"), ["200000", "3000000", "1", "--slots", "64", "--json"]).json
+    first, second = result["rss_halves_bytes"]
+    assert second / 8 < first < second
+
+
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_table(program: Program, workload: str) -> None:
     done = run(program(workload), [*SHORT[workload], "--latency", "--check"])

@@ -130,6 +130,33 @@ def test_ratios_are_taken_within_rounds() -> None:
     assert any("Noisy" in line for line in remarks(analysis))
 
 
+@pytest.mark.parametrize(
+    ("halves", "told"),
+    [([100, 111], True), ([100, 110], False), ([100, 100], False), ([150, 100], False), ([], False), ([0, 100], False)],
+)
+def test_memory_that_still_rises_is_told(halves: list[int], told: bool) -> None:
+    samples = []
+    for number in range(1, 6):
+        for name in ("hakmem", "mimalloc"):
+            sample = _sample(number, 1, name, 100)
+            if name == "mimalloc":
+                measured = dataclasses.replace(sample.measured, rss_halves_bytes=halves)
+                sample = dataclasses.replace(sample, measured=measured)
+            samples.append(sample)
+    lines = [line for line in remarks(analyse(_header(["hakmem", "mimalloc"], [1]), samples)) if "Not settled" in line]
+    assert len(lines) == told
+    if told:
+        assert "over 10% higher" in lines[0] and "--duration" in lines[0]
+        assert lines[0].endswith(": larson threads=1 mimalloc.")
+
+
+def test_one_sample_that_rose_is_no_rise() -> None:
+    samples = [_sample(number, 1, "hakmem", 100) for number in range(1, 6)]
+    measured = dataclasses.replace(samples[0].measured, rss_halves_bytes=[100, 500])
+    samples[0] = dataclasses.replace(samples[0], measured=measured)
+    assert not any("Not settled" in line for line in remarks(analyse(_header(["hakmem"], [1]), samples)))
+
+
 def test_best_baseline_smallest_memory_and_means() -> None:
     samples = [
         _sample(number, threads, name, speed * threads, memory)

@@ -12,7 +12,7 @@
 #include "wl_relax.h"
 
 enum {
-    FIRST_RSS_INTERVAL_NS = 50000000,
+    FIRST_RSS_INTERVAL_NS = 10000000, /* a tenth of a second has a first and a second half, too */
     /* Where each thread has a processor it waits this many rounds awake before it sleeps at a mark,
      * 10 to 70 us: a sleeper's late start would count as the allocator's time in short runs. */
     AWAKE_ROUNDS = 1000,
