@@ -57,7 +57,7 @@ HAK_COLD static void note_home(void *block, unsigned class_index) {
         hak_count_home(class_index, hak_class_size[class_index]);
 }
 HAK_COLD static void note_large_out(const void *block, size_t size) {
-    unsigned kind = hak_page_map_get(block);
+    unsigned kind = hak_kind_at(block);
     if (hak_option(HAK_OPT_STATS))
         hak_count_out(kind, size, hak_large_usable(block, kind));
 }
@@ -167,7 +167,7 @@ static void check_large(const void *block, unsigned kind, const char *function) 
 HAK_NOINLINE void hak_free_slow(void *block) {
     if (!block)
         return;
-    unsigned kind = hak_page_map_get(block);
+    unsigned kind = hak_kind_at(block);
     if (kind == HAK_KIND_SPAN && hak_large_begins(block, kind)) {
         struct hak_span_cache *cache = span_hits();
         if (HAK_LIKELY(cache != NULL) && HAK_LIKELY(hak_large_keep(block, cache))) {
@@ -220,7 +220,7 @@ static size_t usable_size(void *block, unsigned kind, const char *function) {
 }
 
 size_t hak_malloc_usable_size(void *block) {
-    return block ? usable_size(block, hak_page_map_get(block), "malloc_usable_size") : 0;
+    return block ? usable_size(block, hak_kind_at(block), "malloc_usable_size") : 0;
 }
 
 /* ---- zeroed and resized blocks ------------------------------------------------------------- */
@@ -270,7 +270,7 @@ HAK_NOINLINE static void *realloc_rare(void *block, size_t size) {
         hak_free(block);
         return NULL;
     }
-    unsigned kind = hak_page_map_get(block);
+    unsigned kind = hak_kind_at(block);
     size_t usable;
     if (HAK_LIKELY(kind - 1 < HAK_CLASS_MAX)) {
         usable = small_usable(block, kind, "realloc");

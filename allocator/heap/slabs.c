@@ -109,7 +109,7 @@ static void give_notice(TinySlabMeta *slab) {
         uint64_t seen = slab_remote_load(slab);
         /* acquire: pairs with the release of a claim, so that the heap is seen as it is */
         uintptr_t owner = atomic_load_explicit(&slab->owner, memory_order_acquire);
-        if (owner > HAK_OWNER_SPAN && tell((struct hak_heap *)owner, slab))
+        if (owner > HAK_OWNER_KEPT && tell((struct hak_heap *)owner, slab))
             return;
         if (slab_remote_withdraw_notice(slab, seen)) {
             /* Looked at again, acquire: an owner that left the slab and, in its second look, still

@@ -5,6 +5,7 @@
 #include "base/size_class.h"
 #include "heap/heap.h"
 #include "large/huge_table.h"
+#include "large/large.h"
 #include "os/os.h"
 #include "page_map/page_map.h"
 
@@ -37,7 +38,7 @@ bool hak_was_carved(const TinySlabMeta *slab, const void *block) {
 static void describe_owner(struct hak_place *place, const TinySlabMeta *slab) {
     uintptr_t owner = atomic_load_explicit(&slab->owner, memory_order_relaxed);
     place->abandoned = owner == HAK_OWNER_ABANDONED;
-    if (owner <= HAK_OWNER_SPAN || owner % HAK_CACHE_LINE || !hak_os_is_meta((void *)owner))
+    if (owner <= HAK_OWNER_KEPT || owner % HAK_CACHE_LINE || !hak_os_is_meta((void *)owner))
         return;
     const struct hak_heap *heap = (const struct hak_heap *)owner;
     place->owner = heap;
@@ -97,7 +98,7 @@ static void describe_region(struct hak_place *place, struct hak_superslab *ss, u
     const char *base = hak_superslab_base(place->address);
     place->kind = HAK_PLACE_FREE_SLAB;
     unsigned first = index, kind, last = 0;
-    while (!(kind = hak_page_map_get(base + ((size_t)first << HAK_SLAB_SHIFT))) && first > 1)
+    while (!(kind = hak_kind_at(base + ((size_t)first << HAK_SLAB_SHIFT))) && first > 1)
         first--;
     if (kind == HAK_KIND_SPAN) {
         last = atomic_load_explicit(&ss->slabs[first - 1].last_use, memory_order_relaxed);
@@ -165,7 +166,7 @@ struct hak_place hak_describe(const void *address) {
     struct hak_place place;
     for (unsigned i = 0; i < MOST_TRIES; i++) {
         place = (struct hak_place){.kind = HAK_PLACE_FOREIGN, .address = address};
-        unsigned kind = hak_page_map_get(address);
+        unsigned kind = hak_kind_at(address);
         unsigned index = (unsigned)((uintptr_t)address >> HAK_SLAB_SHIFT) % HAK_SUPERSLAB_SLABS;
         struct hak_superslab *ss = kind == HAK_KIND_HUGE ? NULL : superslab_at(address);
         if (ss && index && kind - 1 < HAK_CLASS_MAX)
@@ -174,7 +175,7 @@ struct hak_place hak_describe(const void *address) {
             describe_region(&place, ss, index);
         else if (ss || (!describe_huge(&place) && is_own(address)))
             place.kind = HAK_PLACE_OWN;
-        if (hak_page_map_get(address) == kind)
+        if (hak_kind_at(address) == kind)
             break;
     }
     return place;

@@ -5,6 +5,7 @@
 #include "base/mark.h"
 #include "base/size_class.h"
 #include "large/huge_table.h"
+#include "large/large.h"
 #include "os/os.h"
 #include "page_map/page_map.h"
 #include "slab/slab.h"
@@ -67,7 +68,7 @@ static int walk_superslab(struct walk *walk, struct hak_superslab *ss) {
     char *base = hak_superslab_base(ss);
     for (unsigned i = 1; i < HAK_SUPERSLAB_SLABS; i++) {
         char *unit = base + ((size_t)i << HAK_SLAB_SHIFT);
-        unsigned kind = hak_page_map_get(unit);
+        unsigned kind = hak_kind_at(unit);
         int end = 0;
         if (kind - 1 < HAK_CLASS_MAX) {
             end = walk_slab(walk, unit, kind);

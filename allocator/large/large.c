@@ -20,6 +20,13 @@ static unsigned span_slabs(const void *block) {
     return atomic_load_explicit(&slab->class_index, memory_order_relaxed);
 }
 
+/* Whether it is in use is told by its metadata, and the page map is left alone: in a line of the
+ * map lie the entries of 4 MiB, and so of other threads' blocks, which their frees read. relaxed:
+ * as in span_new */
+static void set_owner(const void *span, uintptr_t owner) {
+    atomic_store_explicit(&hak_slab_meta_of(span)->owner, owner, memory_order_relaxed);
+}
+
 /* From the thread's own free slabs, from the pool, and where both have none together, from a new
  * SuperSlab. */
 static struct hak_slab_run take_slabs(unsigned count, struct hak_span_cache *cache) {
@@ -51,7 +58,7 @@ void *hak_large_again(size_t size, struct hak_span_cache *cache) {
     char *span = hak_span_cache_pop(cache, count);
     if (HAK_UNLIKELY(!span))
         return NULL;
-    hak_page_map_change(span, HAK_KIND_SPAN);
+    set_owner(span, HAK_OWNER_SPAN);
     hak_event(HAK_EVENT_SPAN_NEW, count, span);
     hak_unpoison(span, size);
     return span;
@@ -60,9 +67,9 @@ void *hak_large_again(size_t size, struct hak_span_cache *cache) {
 bool hak_large_keep(void *block, struct hak_span_cache *cache) {
     unsigned count = span_slabs(block);
     hak_poison(block, (size_t)count << HAK_SLAB_SHIFT);
-    hak_page_map_change(block, HAK_KIND_NONE); /* first: others may take it out at once */
+    set_owner(block, HAK_OWNER_KEPT); /* first: others may take it out at once */
     if (HAK_UNLIKELY(!hak_span_cache_push(cache, block, count))) {
-        hak_page_map_change(block, HAK_KIND_SPAN);
+        set_owner(block, HAK_OWNER_SPAN);
         return false;
     }
     hak_event(HAK_EVENT_SPAN_FREED, count, block);

@@ -3,6 +3,7 @@
 #define HAK_LARGE_H
 
 #include "large/span_cache.h"
+#include "page_map/page_map.h"
 
 #define HAK_ZEROED 1u /* all bytes of a new block are zero */
 #define HAK_GROWS  2u /* it will probably become larger: it was made larger just now */
@@ -20,12 +21,24 @@ bool hak_large_keep(void *block, struct hak_span_cache *cache);
  * the calling thread's, or NULL. NULL with errno ENOMEM. */
 void *hak_large_new(size_t size, size_t alignment, unsigned how, struct hak_span_cache *cache);
 
-/* Whether a block begins at an address whose page-map entry is `kind`, HAK_KIND_SPAN or
+/* The kind of what is in use at an address, any value at all: the page map's entry, but
+ * HAK_KIND_NONE for a span that a thread keeps for hak_large_again. Any thread. */
+HAK_INLINE unsigned hak_kind_at(const void *address) {
+    unsigned kind = hak_page_map_get(address);
+    /* relaxed: to whom the block belongs it is said by the hand-over of the block; others are told
+     * what was so at some moment */
+    if (kind == HAK_KIND_SPAN && atomic_load_explicit(&hak_slab_meta_of(address)->owner,
+                                                      memory_order_relaxed) == HAK_OWNER_KEPT)
+        return HAK_KIND_NONE;
+    return kind;
+}
+
+/* Whether a block begins at an address whose hak_kind_at is `kind`, HAK_KIND_SPAN or
  * HAK_KIND_HUGE. The functions below end the program where it doesn't; who can say more asks first.
  */
 bool hak_large_begins(const void *block, unsigned kind);
 
-/* Frees a block whose page-map entry is `kind`, HAK_KIND_SPAN or HAK_KIND_HUGE. Ends the program
+/* Frees a block whose hak_kind_at is `kind`, HAK_KIND_SPAN or HAK_KIND_HUGE. Ends the program
  * if the pointer is not the block's start. */
 void hak_large_free(void *block, unsigned kind, struct hak_span_cache *cache);
 

@@ -1,5 +1,6 @@
 /* Threads' caches of free slabs, and the list of them. */
 #include "large/span_cache.h"
+#include "page_map/page_map.h"
 
 #define FIRST_KEPT 4u /* slabs; doubled each time that there are none to serve */
 #define ALL_KEPT   1024u
@@ -78,6 +79,7 @@ static uint32_t lowest_of(uint32_t mask, uint32_t count) {
 
 /* It is none any more. relaxed: see span_new */
 static void end_span(char *span) {
+    hak_page_map_change(span, HAK_KIND_NONE);
     atomic_store_explicit(&hak_slab_meta_of(span)->owner, HAK_OWNER_NONE, memory_order_relaxed);
 }
 

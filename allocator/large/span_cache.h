@@ -134,7 +134,8 @@ HAK_INLINE char *hak_span_cache_pop(struct hak_span_cache *cache, unsigned count
     return span;
 }
 
-/* By its thread. Puts a span in for hak_span_cache_pop; false when there is no room. */
+/* By its thread. Puts a span, whose page-map entry says so until it leaves the cache for the places
+ * or the pool, in for hak_span_cache_pop; false when there is no room. */
 HAK_INLINE bool hak_span_cache_push(struct hak_span_cache *cache, char *span, unsigned count) {
     if (HAK_UNLIKELY(count > HAK_SPAN_SLABS) || HAK_UNLIKELY(!hak_span_cache_enter(cache)))
         return false;

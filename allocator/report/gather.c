@@ -3,6 +3,7 @@
 #include "base/counters.h"
 #include "base/size_class.h"
 #include "large/huge_table.h"
+#include "large/large.h"
 #include "page_map/page_map.h"
 #include "slab/slab.h"
 
@@ -41,7 +42,7 @@ static void add_superslab(struct hak_gathered *found, const struct hak_superslab
             continue;
         }
         const TinySlabMeta *slab = &ss->slabs[i - 1];
-        unsigned kind = hak_page_map_get(base + ((size_t)i << HAK_SLAB_SHIFT));
+        unsigned kind = hak_kind_at(base + ((size_t)i << HAK_SLAB_SHIFT));
         if (kind == HAK_KIND_SPAN) {
             i += add_span(found, slab);
             continue;

@@ -55,6 +55,7 @@ _Static_assert(sizeof(TinySlabMeta) == 2 * HAK_CACHE_LINE, "a slab's metadata is
 #define HAK_OWNER_NONE      ((uintptr_t)0) /* not in use as a slab */
 #define HAK_OWNER_ABANDONED ((uintptr_t)1) /* blocks are out, and no thread owns it */
 #define HAK_OWNER_SPAN      ((uintptr_t)2) /* the first slab of a span */
+#define HAK_OWNER_KEPT      ((uintptr_t)3) /* the same, but freed, and kept to be one again */
 
 #define HAK_USED_AS_SLAB 0xffu
 

@@ -3,9 +3,10 @@
 #include "check.h"
 #include "hakmem.h"
 #include "heap/heap.h"
-#include "large/span_cache.h"
+#include "large/large.h"
 
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -29,6 +30,12 @@ static char *from_pool(unsigned count) {
     char *base = hak_pool_take(count, &none, true).base;
     assert_non_null(base);
     return base;
+}
+
+/* A span that was in use. */
+static bool push(struct hak_span_cache *cache, char *base, unsigned count) {
+    assert_true(hak_page_map_set(base, HAK_KIND_SPAN));
+    return hak_span_cache_push(cache, base, count);
 }
 
 /* Lets it keep as much as it may: what it can't serve earns that. */
@@ -62,8 +69,8 @@ static void neighbours_serve_together(void **state) {
     hak_span_cache_put(cache, run, 6);
     /* Nor does it matter whether they are spans still. */
     assert_ptr_equal(hak_span_cache_take(cache, 8), run);
-    assert_true(hak_span_cache_push(cache, run + 5 * HAK_SLAB_SIZE, 3));
-    assert_true(hak_span_cache_push(cache, run + 2 * HAK_SLAB_SIZE, 3));
+    assert_true(push(cache, run + 5 * HAK_SLAB_SIZE, 3));
+    assert_true(push(cache, run + 2 * HAK_SLAB_SIZE, 3));
     assert_false(
         hak_span_cache_extend(cache, run, 2, 6)); /* of two no more than one is looked for */
     assert_true(hak_span_cache_extend(cache, run, 2, 4));
@@ -108,22 +115,22 @@ static void spans_serve_those_of_their_length(void **state) {
     char *spans[HAK_SPAN_DEPTH + 1];
     for (unsigned i = 0; i <= HAK_SPAN_DEPTH; i++)
         spans[i] = from_pool(2);
-    assert_false(hak_span_cache_push(cache, spans[0], 2)); /* it may keep nothing yet */
+    assert_false(push(cache, spans[0], 2)); /* it may keep nothing yet */
     earn(cache);
     for (unsigned i = 0; i < HAK_SPAN_DEPTH; i++)
-        assert_true(hak_span_cache_push(cache, spans[i], 2));
-    assert_false(hak_span_cache_push(cache, spans[HAK_SPAN_DEPTH], 2));
+        assert_true(push(cache, spans[i], 2));
+    assert_false(push(cache, spans[HAK_SPAN_DEPTH], 2));
     assert_int_equal(kept(cache), 2 * HAK_SPAN_DEPTH);
     assert_null(hak_span_cache_pop(cache, 1));
     assert_null(hak_span_cache_pop(cache, HAK_SPAN_SLABS + 1));
-    assert_false(hak_span_cache_push(cache, spans[0], HAK_SPAN_SLABS + 1));
+    assert_false(push(cache, spans[0], HAK_SPAN_SLABS + 1));
     for (unsigned i = HAK_SPAN_DEPTH; i--;)
         assert_ptr_equal(hak_span_cache_pop(cache, 2), spans[i]); /* the last one first */
     assert_null(hak_span_cache_pop(cache, 2));
     /* Neighbours make one where nothing else can serve. */
     char *run = from_pool(4);
-    assert_true(hak_span_cache_push(cache, run + 2 * HAK_SLAB_SIZE, 2));
-    assert_true(hak_span_cache_push(cache, run, 2));
+    assert_true(push(cache, run + 2 * HAK_SLAB_SIZE, 2));
+    assert_true(push(cache, run, 2));
     atomic_store(&hak_slab_meta_of(run)->owner, HAK_OWNER_SPAN);
     assert_ptr_equal(hak_span_cache_take(cache, 4), run);
     assert_int_equal(hak_slab_meta_of(run)->owner, HAK_OWNER_NONE);
@@ -131,7 +138,7 @@ static void spans_serve_those_of_their_length(void **state) {
     for (unsigned i = 0; i <= HAK_SPAN_DEPTH; i++)
         hak_span_cache_put(cache, spans[i], 2);
     assert_in_range(kept(cache), 2, MOST_KEPT);
-    assert_true(hak_span_cache_push(cache, run, 4));
+    assert_true(push(cache, run, 4));
     hak_span_cache_empty(cache);
     assert_int_equal(kept(cache), 0);
     assert_null(hak_span_cache_pop(cache, 4));
@@ -145,7 +152,7 @@ static void one_at_a_time(void **state) {
     hak_span_cache_register(cache);
     earn(cache);
     char *run = from_pool(3);
-    assert_true(hak_span_cache_push(cache, run, 3));
+    assert_true(push(cache, run, 3));
     assert_true(hak_span_cache_enter(cache));
     hak_span_caches_trim(hak_span_caches(), NULL, true, 1000);
     assert_int_equal(kept(cache), 3);
@@ -155,7 +162,7 @@ static void one_at_a_time(void **state) {
     char *other = from_pool(3);
     assert_null(hak_span_cache_pop(cache, 3));
     assert_null(hak_span_cache_take(cache, 3));
-    assert_false(hak_span_cache_push(cache, other, 3));
+    assert_false(push(cache, other, 3));
     assert_false(hak_span_cache_extend(cache, run - HAK_SLAB_SIZE, 1, 2));
     hak_span_cache_put(cache, other, 3); /* to the pool */
     hak_span_cache_empty(cache);
@@ -186,7 +193,7 @@ static void what_is_not_used_goes_to_the_pool(void **state) {
     hak_span_cache_put(cache, hak_span_cache_take(cache, 1), 1);
     hak_span_caches_trim(hak_span_caches(), NULL, false, 1000);
     assert_int_equal(kept(cache), 2);
-    assert_true(hak_span_cache_push(cache, from_pool(5), 5));
+    assert_true(push(cache, from_pool(5), 5));
     hak_span_caches_trim(hak_span_caches(), NULL, false, 1000);
     assert_int_equal(kept(cache), 6);
     hak_span_cache_put(cache, from_pool(1), 1); /* in use, and takes nothing */
@@ -377,6 +384,34 @@ static void nor_where_the_kernel_has_no_barrier(void **state) {
     hak_os_one_sided = was;
 }
 
+/* The page map's entry stays while a thread keeps a freed span, since others read its line; yet
+ * there is no block, and the entry goes with the span. */
+static void a_kept_span_is_no_block(void **state) {
+    (void)state;
+    struct hak_span_cache *cache = hak_heap_spans();
+    assert_non_null(cache);
+    char *blocks[4];
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < 4; j++) { /* so that some may be kept */
+            blocks[j] = malloc(100 * KIB);
+            if (j == 3)
+                for (int k = 0; k < 4; k++)
+                    free(blocks[k]);
+        }
+    assert_true(hak_span_cache_depth(cache, 2) > 0);
+    char *span = cache->spans[2][hak_span_cache_depth(cache, 2) - 1];
+    assert_int_equal(hak_page_map_get(span), HAK_KIND_SPAN);
+    assert_int_equal(hak_kind_at(span), HAK_KIND_NONE);
+    assert_int_equal(hak_kind_at(span + 1000), HAK_KIND_NONE);
+    assert_ptr_equal(malloc(100 * KIB), span);
+    assert_int_equal(hak_kind_at(span), HAK_KIND_SPAN);
+    free(span);
+    assert_int_equal(hak_kind_at(span), HAK_KIND_NONE);
+    hak_span_cache_empty(cache);
+    for (int k = 0; k < 4; k++)
+        assert_int_equal(hak_page_map_get(blocks[k]), HAK_KIND_NONE);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(neighbours_serve_together),
     cmocka_unit_test(no_more_is_kept_than_may_be),
@@ -387,6 +422,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(all_together_keep_a_bounded_part),
     cmocka_unit_test(a_sleeping_thread_keeps_nothing),
     cmocka_unit_test(an_ended_thread_keeps_nothing),
+    cmocka_unit_test(a_kept_span_is_no_block),
     cmocka_unit_test(no_slab_has_two_holders),
     cmocka_unit_test(nor_where_the_kernel_has_no_barrier),
 };
