@@ -52,7 +52,7 @@ FAULTS = {
     "FAULT_REALLOC": "realloc lost contents",
     "FAULT_ALIGNMENT": "aligned_alloc of \\d+ bytes returned .* no multiple of",
     "FAULT_USABLE": "malloc_usable_size of block .* is 24, but",
-    "FAULT_GENEROUS": "contents changed|calloc:|realloc lost contents|corrupt|invalid|free\\(\\)",
+    "FAULT_GENEROUS": "contents changed|calloc:|realloc lost contents",
     "FAULT_ERRNO": "set errno to",
     "FAULT_HANG": "no thread has made a step for 2 s",
     "FAULT_CRASH": "",
@@ -68,7 +68,8 @@ def test_a_broken_allocator_is_reported(fault: str, program, faulty, execute) ->
     path = program("stress_plain")
     done = execute(path, "--seed", "11", "--seconds", "20", "--hang-seconds", "2", *memory, preload=faulty(fault))
     assert done.returncode in DIES.get(fault, [1]), (done.returncode, done.stdout[-500:], done.stderr[-2000:])
-    assert re.search(FAULTS[fault], done.stderr), done.stderr[-2000:]
+    if done.returncode > 0:  # else the C library found it first, and says it in many ways, or nothing was said
+        assert re.search(FAULTS[fault], done.stderr), done.stderr[-2000:]
     assert "all was well" not in done.stdout
     command = next(line for line in done.stderr.splitlines() if line.startswith("repeat with:"))
     words = shlex.split(command.split(":", 1)[1])
