@@ -280,22 +280,22 @@ static void purge_slots(const struct hak_heap_class *class) {
         hak_os_purge((void *)from, end - from); /* refused: they stay */
 }
 
-void hak_capacity_shrink(struct hak_heap *heap, unsigned class_index) {
+/* Lets a magazine that has grown have no more than `most` blocks, or the usual ones. */
+static void lower_most(struct hak_heap *heap, unsigned class_index, unsigned most) {
     const struct hak_heap_class *class = &heap->classes[class_index];
-    unsigned half = class->most / 2u;
-    if (class->most == class->usual)
+    if (HAK_LIKELY(class->most == class->usual))
         return;
-    set_most(heap, class_index, half > class->usual ? half : class->usual);
+    set_most(heap, class_index, most > class->usual ? most : class->usual);
     if (class->most == class->usual)
         purge_slots(class);
 }
 
+void hak_capacity_shrink(struct hak_heap *heap, unsigned class_index) {
+    lower_most(heap, class_index, heap->classes[class_index].most / 2u);
+}
+
 void hak_capacity_end(struct hak_heap *heap, unsigned class_index) {
-    const struct hak_heap_class *class = &heap->classes[class_index];
-    if (HAK_LIKELY(class->most == class->usual))
-        return;
-    set_most(heap, class_index, class->usual);
-    purge_slots(class);
+    lower_most(heap, class_index, 0);
 }
 
 void hak_magazines_fork_child(void) {

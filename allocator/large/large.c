@@ -20,13 +20,6 @@ static unsigned span_slabs(const void *block) {
     return atomic_load_explicit(&slab->class_index, memory_order_relaxed);
 }
 
-/* Whether it is in use is told by its metadata, and the page map is left alone: in a line of the
- * map lie the entries of 4 MiB, and so of other threads' blocks, which their frees read. relaxed:
- * as in span_new */
-static void set_owner(const void *span, uintptr_t owner) {
-    atomic_store_explicit(&hak_slab_meta_of(span)->owner, owner, memory_order_relaxed);
-}
-
 /* From the thread's own free slabs, from the pool, and where both have none together, from a new
  * SuperSlab. */
 static struct hak_slab_run take_slabs(unsigned count, struct hak_span_cache *cache) {
@@ -58,7 +51,7 @@ void *hak_large_again(size_t size, struct hak_span_cache *cache) {
     char *span = hak_span_cache_pop(cache, count);
     if (HAK_UNLIKELY(!span))
         return NULL;
-    set_owner(span, HAK_OWNER_SPAN);
+    hak_span_set_owner(span, HAK_OWNER_SPAN);
     hak_event(HAK_EVENT_SPAN_NEW, count, span);
     hak_unpoison(span, size);
     return span;
@@ -67,9 +60,12 @@ void *hak_large_again(size_t size, struct hak_span_cache *cache) {
 bool hak_large_keep(void *block, struct hak_span_cache *cache) {
     unsigned count = span_slabs(block);
     hak_poison(block, (size_t)count << HAK_SLAB_SHIFT);
-    set_owner(block, HAK_OWNER_KEPT); /* first: others may take it out at once */
+    /* Whether it is in use its metadata tell, and the page map is left alone: in a line of the map
+     * lie the entries of 4 MiB, and so of other threads' blocks, which their frees read. First:
+     * others may take it out at once. */
+    hak_span_set_owner(block, HAK_OWNER_KEPT);
     if (HAK_UNLIKELY(!hak_span_cache_push(cache, block, count))) {
-        set_owner(block, HAK_OWNER_SPAN);
+        hak_span_set_owner(block, HAK_OWNER_SPAN);
         return false;
     }
     hak_event(HAK_EVENT_SPAN_FREED, count, block);
@@ -91,9 +87,9 @@ static void *span_new(size_t size, bool zero, struct hak_span_cache *cache) {
      * owner word only to find that the slab isn't theirs to claim, which holds for any value. */
     atomic_store_explicit(&slab->class_index, count, memory_order_relaxed);
     atomic_store_explicit(&slab->last_use, (uint8_t)count, memory_order_relaxed);
-    atomic_store_explicit(&slab->owner, HAK_OWNER_SPAN, memory_order_relaxed);
+    hak_span_set_owner(run.base, HAK_OWNER_SPAN);
     if (!hak_page_map_set(run.base, HAK_KIND_SPAN)) {
-        atomic_store_explicit(&slab->owner, HAK_OWNER_NONE, memory_order_relaxed);
+        hak_span_set_owner(run.base, HAK_OWNER_NONE);
         give_slabs(run.base, count, cache);
         return NULL;
     }
@@ -139,12 +135,9 @@ void hak_large_free(void *block, unsigned kind, struct hak_span_cache *cache) {
         return;
     }
     check_span(block);
-    TinySlabMeta *slab = hak_slab_meta_of(block);
     unsigned count = span_slabs(block);
-    hak_page_map_change(block, HAK_KIND_NONE);
+    hak_span_end(block);
     hak_event(HAK_EVENT_SPAN_FREED, count, block);
-    /* relaxed: as in span_new */
-    atomic_store_explicit(&slab->owner, HAK_OWNER_NONE, memory_order_relaxed);
     give_slabs(block, count, cache);
 }
 

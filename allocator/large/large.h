@@ -3,7 +3,6 @@
 #define HAK_LARGE_H
 
 #include "large/span_cache.h"
-#include "page_map/page_map.h"
 
 #define HAK_ZEROED 1u /* all bytes of a new block are zero */
 #define HAK_GROWS  2u /* it will probably become larger: it was made larger just now */

@@ -1,6 +1,5 @@
 /* Threads' caches of free slabs, and the list of them. */
 #include "large/span_cache.h"
-#include "page_map/page_map.h"
 
 #define FIRST_KEPT 4u /* slabs; doubled each time that there are none to serve */
 #define ALL_KEPT   1024u
@@ -77,12 +76,6 @@ static uint32_t lowest_of(uint32_t mask, uint32_t count) {
     return mask & ~rest;
 }
 
-/* It is none any more. relaxed: see span_new */
-static void end_span(char *span) {
-    hak_page_map_change(span, HAK_KIND_NONE);
-    atomic_store_explicit(&hak_slab_meta_of(span)->owner, HAK_OWNER_NONE, memory_order_relaxed);
-}
-
 /* The next span before the places, which is none any more; NULL when there are no more. */
 static char *next_span(struct hak_span_cache *cache, unsigned *count) {
     for (unsigned c = 1; c <= HAK_SPAN_SLABS; c++) {
@@ -91,7 +84,7 @@ static char *next_span(struct hak_span_cache *cache, unsigned *count) {
             continue;
         hak_span_cache_set_depth(cache, c, --depth);
         char *span = cache->spans[c][depth];
-        end_span(span);
+        hak_span_end(span);
         *count = c;
         return span;
     }
@@ -186,7 +179,7 @@ static bool find_span(struct hak_span_cache *cache, const char *base) {
             char *span = cache->spans[c][i];
             cache->spans[c][i] = cache->spans[c][depth - 1];
             hak_span_cache_set_depth(cache, c, depth - 1);
-            end_span(span);
+            hak_span_end(span);
             add(cache, span, c);
             return true;
         }

@@ -12,6 +12,7 @@
 #define HAK_SPAN_CACHE_H
 
 #include "os/barrier.h"
+#include "page_map/page_map.h"
 #include "superslab/superslab.h"
 
 #define HAK_SPAN_PLACES 8u
@@ -42,6 +43,17 @@ struct hak_span_cache {
     /* Spans whose owner word still says so. */
     char *spans[HAK_SPAN_SLABS + 1][HAK_SPAN_DEPTH];
 };
+
+/* What the first slab of a span says: HAK_OWNER_SPAN, _KEPT or _NONE. By who holds the span.
+ * relaxed: see span_new */
+HAK_INLINE void hak_span_set_owner(const void *span, uintptr_t owner) {
+    atomic_store_explicit(&hak_slab_meta_of(span)->owner, owner, memory_order_relaxed);
+}
+/* It is none any more. */
+HAK_INLINE void hak_span_end(const void *span) {
+    hak_page_map_change(span, HAK_KIND_NONE);
+    hak_span_set_owner(span, HAK_OWNER_NONE);
+}
 
 /* Makes a cache, zeroed memory that stays for ever, known to hak_span_caches_trim. Any thread. */
 void hak_span_cache_register(struct hak_span_cache *cache);

@@ -4,7 +4,6 @@
 #include "base/size_class.h"
 #include "large/huge_table.h"
 #include "large/large.h"
-#include "page_map/page_map.h"
 #include "slab/slab.h"
 
 #include <string.h>

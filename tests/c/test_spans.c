@@ -391,13 +391,12 @@ static void a_kept_span_is_no_block(void **state) {
     struct hak_span_cache *cache = hak_heap_spans();
     assert_non_null(cache);
     char *blocks[4];
-    for (int i = 0; i < 4; i++)
-        for (int j = 0; j < 4; j++) { /* so that some may be kept */
-            blocks[j] = malloc(100 * KIB);
-            if (j == 3)
-                for (int k = 0; k < 4; k++)
-                    free(blocks[k]);
-        }
+    for (int round = 0; round < 4; round++) { /* so that some may be kept */
+        for (int i = 0; i < 4; i++)
+            blocks[i] = malloc(100 * KIB);
+        for (int i = 0; i < 4; i++)
+            free(blocks[i]);
+    }
     assert_true(hak_span_cache_depth(cache, 2) > 0);
     char *span = cache->spans[2][hak_span_cache_depth(cache, 2) - 1];
     assert_int_equal(hak_page_map_get(span), HAK_KIND_SPAN);
@@ -408,8 +407,8 @@ static void a_kept_span_is_no_block(void **state) {
     free(span);
     assert_int_equal(hak_kind_at(span), HAK_KIND_NONE);
     hak_span_cache_empty(cache);
-    for (int k = 0; k < 4; k++)
-        assert_int_equal(hak_page_map_get(blocks[k]), HAK_KIND_NONE);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(hak_page_map_get(blocks[i]), HAK_KIND_NONE);
 }
 
 static const struct CMUnitTest tests[] = {

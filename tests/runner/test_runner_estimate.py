@@ -130,6 +130,11 @@ def test_ratios_are_taken_within_rounds() -> None:
     assert any("Noisy" in line for line in remarks(analysis))
 
 
+def _with_halves(sample: Sample, halves: list[int]) -> Sample:
+    assert sample.measured is not None
+    return dataclasses.replace(sample, measured=dataclasses.replace(sample.measured, rss_halves_bytes=halves))
+
+
 @pytest.mark.parametrize(
     ("halves", "told"),
     [([100, 111], True), ([100, 110], False), ([100, 100], False), ([150, 100], False), ([], False), ([0, 100], False)],
@@ -139,10 +144,7 @@ def test_memory_that_still_rises_is_told(halves: list[int], told: bool) -> None:
     for number in range(1, 6):
         for name in ("hakmem", "mimalloc"):
             sample = _sample(number, 1, name, 100)
-            if name == "mimalloc":
-                measured = dataclasses.replace(sample.measured, rss_halves_bytes=halves)
-                sample = dataclasses.replace(sample, measured=measured)
-            samples.append(sample)
+            samples.append(_with_halves(sample, halves) if name == "mimalloc" else sample)
     lines = [line for line in remarks(analyse(_header(["hakmem", "mimalloc"], [1]), samples)) if "Not settled" in line]
     assert len(lines) == told
     if told:
@@ -152,8 +154,7 @@ def test_memory_that_still_rises_is_told(halves: list[int], told: bool) -> None:
 
 def test_one_sample_that_rose_is_no_rise() -> None:
     samples = [_sample(number, 1, "hakmem", 100) for number in range(1, 6)]
-    measured = dataclasses.replace(samples[0].measured, rss_halves_bytes=[100, 500])
-    samples[0] = dataclasses.replace(samples[0], measured=measured)
+    samples[0] = _with_halves(samples[0], [100, 500])
     assert not any("Not settled" in line for line in remarks(analyse(_header(["hakmem"], [1]), samples)))
 
 
