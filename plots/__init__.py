@@ -50,7 +50,7 @@ def draw_all(
         draw_programs(analysis, album)
         draw_workloads(analysis, album)
         draw_tradeoff(analysis, album)
-        draw_latency(run, album)
+        draw_latency(analysis, album)
     except OSError as error:
         raise UsageError(explain_os_error(error, folder, "--out DIR")) from error
     return album.pictures

@@ -1,14 +1,16 @@
 """The picture of how long single calls take: percentiles of malloc and of free, of runs with --latency.
 
-The records hold percentiles of each sample, not the calls: a point is the median of a percentile over the
-samples, its bar reaches from their lower to their upper quartile.
+A point is the percentile of the calls of all rounds together, its bar the 95% interval that comes from
+drawing whole rounds again, as in the tables (runner.tails).
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
@@ -16,43 +18,37 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from plots.album import Album
 from plots.style import Look, draw_bars, legend_below, looks_of, save
 from runner.allocators import SUBJECT
-from runner.estimate import median, quantile
-from runner.records import CallLatency, Cell, RunHeader, Sample
-from runner.results_file import Run
+from runner.estimate import Analysis, interval_of
+from runner.floor_distance import draw_rounds
+from runner.records import Cell
+from runner.tails import CALLS, QUANTILES, Histogram, call_histograms, tail_cells
 
 MOST_CELLS = 4
-_CALLS = ("malloc", "free")
-_PLACES = (("p50", "half of\nthe calls"), ("p99", "99%"), ("p999", "99.9%"), ("max", "all\n(slowest)"))
+_PLACES = ("half of\nthe calls", "99%", "99.9%", "all\n(slowest)")
+_SHARES = (*QUANTILES, 1.0)
 _GROUP_WIDTH = 0.62
-Samples = dict[tuple[str, str], list[Sample]]  # by cell and allocator
 
 
-def draw_latency(run: Run, album: Album) -> None:
-    """Draw a picture of every workload whose samples hold latencies."""
-    grouped: Samples = {}
-    for sample in run.samples:
-        if not sample.warmup and sample.measured is not None and sample.measured.latency is not None:
-            grouped.setdefault((sample.cell, sample.allocator), []).append(sample)
-    for workload in run.header.workloads:
-        cells = [cell for cell in run.header.cells if cell.workload == workload
-                 and any(cell.id == known for known, _ in grouped)]
+def draw_latency(analysis: Analysis, album: Album) -> None:
+    """Draw a picture of every workload whose samples hold the times of calls."""
+    timed = {each.cell.id for each in tail_cells(analysis)}
+    for workload in analysis.header.workloads:
+        cells = [cell for cell in analysis.cells_of(workload) if cell.id in timed]
         if cells and album.wants("latency", f"latency-{workload}"):
-            _draw(run.header, workload, cells, grouped, album)
+            _draw(analysis, workload, cells, album)
 
 
-def _draw(
-    header: RunHeader, workload: str, cells: Sequence[Cell], grouped: Samples, album: Album
-) -> None:
+def _draw(analysis: Analysis, workload: str, cells: Sequence[Cell], album: Album) -> None:
     shown = _spread(cells)
-    names = [entry.name for entry in header.allocators
-             if any((cell.id, entry.name) in grouped for cell in shown)]
+    names = [name for name in analysis.allocators
+             if any(name in each.times for each in tail_cells(analysis) if each.cell in shown)]
     looks = looks_of(names, SUBJECT if SUBJECT in names else names[0])
     figure = Figure(figsize=(9.2, 3.4 if len(shown) == 1 else 2.7 * len(shown)), layout="constrained")
     grid = figure.subplots(len(shown), 2, squeeze=False, sharey="row")
     for row, cell in zip(grid, shown):
-        for axes, call in zip(row, _CALLS):
-            _draw_panel(axes, cell, call, names, grouped, looks)
-            over = "" if cell.concurrency <= header.machine.cores_available else ", more threads than cores"
+        for axes, call in zip(row, CALLS):
+            _draw_panel(axes, analysis, cell, call, names, looks)
+            over = ", more threads than cores" if analysis.oversubscribed(cell) else ""
             axes.set_title(f"{call}, {_label(cell, workload)}{over}")
         row[0].set_ylabel("time of a call, ns")
     for axes in grid[-1]:
@@ -60,7 +56,7 @@ def _draw(
     title = f"{workload}: time of single calls"
     figure.suptitle(title, fontsize=12)
     legend_below(figure, list(grid.flat), most=8)
-    save(figure, album, "latency", workload, title, _caption(cells, shown, grouped))
+    save(figure, album, "latency", workload, title, _caption(analysis, cells, shown))
 
 
 def _spread(cells: Sequence[Cell]) -> list[Cell]:
@@ -82,25 +78,27 @@ def _label(cell: Cell, workload: str) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def _caption(cells: Sequence[Cell], shown: Sequence[Cell], grouped: Samples) -> str:
-    first = next(samples[0] for (cell, _), samples in grouped.items() if cell == shown[0].id)
-    text = "Median over the samples, with bars from quartile to quartile."
-    if first.measured is not None and first.measured.latency is not None:
-        text += f" Reading the clock, about {first.measured.latency.clock_ns:.0f} ns, is contained."
+def _caption(analysis: Analysis, cells: Sequence[Cell], shown: Sequence[Cell]) -> str:
+    clock = next(each.clock_ns for by_round in analysis.latencies.values() for each in by_round.values())
+    text = (
+        "Percentiles of the calls of all rounds together, with bars for the 95% interval, none for the slowest "
+        f"call. Reading the clock, about {clock:.0f} ns, is contained."
+    )
     if len(shown) < len(cells):
         text += f" {len(cells) - len(shown)} of {len(cells)} cells are left out."
     return text
 
 
 def _draw_panel(
-    axes: Axes, cell: Cell, call: str, names: Sequence[str], grouped: Samples, looks: dict[str, Look]
+    axes: Axes, analysis: Analysis, cell: Cell, call: str, names: Sequence[str], looks: dict[str, Look]
 ) -> None:
     for number, name in enumerate(names):
         shift = ((number + 0.5) / len(names) - 0.5) * _GROUP_WIDTH
         look = looks[name]
         style = {"color": look.colour, "marker": look.marker, "label": name}
-        found = [(place + shift, _quartiles(grouped.get((cell.id, name), []), call, field))
-                 for place, (field, _) in enumerate(_PLACES)]
+        histograms = list(call_histograms(analysis, cell, name, call).values())
+        found = [(place + shift, _percentile(histograms, f"{cell.id}:{call}", share))
+                 for place, share in enumerate(_SHARES)]
         known = [(place, values) for place, values in found if values is not None]
         if not known:
             axes.plot([], [], **{**style, "label": f"{name} (no result)"})
@@ -118,25 +116,32 @@ def _draw_panel(
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:,.0f}"))
     axes.set_xlim(-0.5, len(_PLACES) - 0.5)
-    axes.set_xticks(range(len(_PLACES)), [label for _, label in _PLACES])
+    axes.set_xticks(range(len(_PLACES)), _PLACES)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.grid(False)
     for edge in range(1, len(_PLACES)):
         axes.axvline(edge - 0.5, color="#DDDDDD", linewidth=0.8)
 
 
-def _quartiles(
-    samples: Sequence[Sample], call: str, field: str
+def _percentile(
+    histograms: Sequence[Histogram], name: str, share: float
 ) -> Optional[tuple[float, float, float]]:
-    """Return lower quartile, median and upper quartile of a percentile, None if none was sampled."""
-    values: list[float] = []
-    for sample in samples:
-        if sample.measured is not None and sample.measured.latency is not None:
-            times: CallLatency = getattr(sample.measured.latency, call)
-            value = getattr(times, field)
-            if value is not None and value > 0:
-                values.append(value)
-    if not values:
+    """Return a percentile between the ends of its interval; None if it is no time that can be drawn."""
+    times = sorted({time for histogram in histograms for time, _ in histogram})
+    if not times:
         return None
-    ordered = sorted(values)
-    return quantile(ordered, 0.25), median(ordered), quantile(ordered, 0.75)
+    places = {time: place for place, time in enumerate(times)}
+    counts = np.zeros((len(histograms), len(times)))
+    for row, histogram in zip(counts, histograms):
+        for time, calls in histogram:
+            row[places[time]] += calls
+    rounds = len(histograms)
+    drawn = [np.bincount(drawing, minlength=rounds) for drawing in draw_rounds(name, rounds)]
+    together = np.cumsum(np.vstack([np.ones(rounds), *drawn]) @ counts, axis=1)
+    wanted = np.maximum(1, np.ceil(share * together[:, -1] - 1e-9))
+    # Counts are whole numbers, far below where doubles stop to hold each.
+    found = [times[place] for place in np.argmax(together >= wanted[:, None], axis=1)]
+    if found[0] <= 0:
+        return None
+    ends = interval_of(found[1:]) if share < 1 else None
+    return (ends.low, found[0], ends.high) if ends else (math.nan, found[0], math.nan)

@@ -43,6 +43,8 @@ def _converter(hint: Any) -> _Converter:
         return _union(typing.get_args(hint))
     if origin is list:
         return _list(_converter(typing.get_args(hint)[0]))
+    if origin is tuple:
+        return _tuple([_converter(argument) for argument in typing.get_args(hint)])
     if origin is dict:
         return _dict(_converter(typing.get_args(hint)[1]))
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
@@ -86,6 +88,21 @@ def _list(item: _Converter) -> _Converter:
             except DecodeError as error:
                 raise DecodeError(f"[{len(found)}]{error}") from error
         return found
+
+    return convert
+
+
+def _tuple(items: list[_Converter]) -> _Converter:
+    def convert(value: Any) -> Any:
+        if not isinstance(value, list) or len(value) != len(items):
+            raise DecodeError(f" is not a list of {len(items)}")
+        found: list[Any] = []
+        for item, element in zip(items, value):
+            try:
+                found.append(item(element))
+            except DecodeError as error:
+                raise DecodeError(f"[{len(found)}]{error}") from error
+        return tuple(found)
 
     return convert
 

@@ -20,7 +20,7 @@ from typing import Any, Optional
 
 from runner.allocators import FLOOR, NONE, RODS, SUBJECT
 from runner.matrix import WORKLOADS
-from runner.records import Cell, Measurement, RunHeader, Sample
+from runner.records import Cell, Latency, Measurement, RunHeader, Sample
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
@@ -116,6 +116,8 @@ class Analysis:
     # Where the floor or none was measured: by cell and allocator, and by round, seconds an
     # operation in the steady phase, where the workload has one.
     seconds_by_round: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)
+    # Of runs with --latency: by cell and allocator, and by round.
+    latencies: dict[tuple[str, str], dict[int, Latency]] = field(default_factory=dict)
 
     def cells_of(self, workload: str) -> list[Cell]:
         """Return the cells of one workload, in the order of the matrix."""
@@ -254,7 +256,16 @@ def analyse(header: RunHeader, samples: Sequence[Sample]) -> Analysis:
         header, subject, baselines, results, ratios, best, memory, speed_means, undisturbed,
         memory_means, footprints,
         _seconds_by_round(grouped, cells) if FLOOR in names or NONE in names else {},
+        _latencies(grouped),
     )
+
+
+def _latencies(grouped: dict[tuple[str, str], list[Sample]]) -> dict[tuple[str, str], dict[int, Latency]]:
+    found = {
+        key: {s.round: s.measured.latency for s in group if s.measured is not None and s.measured.latency is not None}
+        for key, group in grouped.items()
+    }
+    return {key: by_round for key, by_round in found.items() if by_round}
 
 
 def _seconds_by_round(

@@ -52,7 +52,7 @@ def _floor_cell(analysis: Analysis, cell: Cell) -> FloorCell:
     if reason is not None:
         return FloorCell(cell, cost, None, {}, reason)
     beyond = _differences(floor, none, sorted(set(floor) & set(none)))
-    divisors = _resampled(beyond, _drawings(cell.id, len(beyond)))
+    divisors = _resampled(beyond, draw_rounds(cell.id, len(beyond)))
     if min(divisors) <= 0:
         return FloorCell(cell, cost, median(beyond), {}, "the floor is within the noise of none")
     distances: dict[str, Ratio] = {}
@@ -97,7 +97,7 @@ def _distance(
     if not rounds:
         return None
     above, below = _differences(ours, none, rounds), _differences(floor, none, rounds)
-    drawings = _drawings(cell.id, len(rounds))
+    drawings = draw_rounds(cell.id, len(rounds))
     if len(rounds) < len(set(floor) & set(none)):  # this allocator has fewer
         divisors = _resampled(below, drawings)
         if min(divisors) <= 0:
@@ -114,7 +114,7 @@ def _differences(
     return [ours[number] - theirs[number] for number in rounds]
 
 
-def _drawings(name: str, count: int) -> list[list[int]]:
+def draw_rounds(name: str, count: int) -> list[list[int]]:
     """Return which rounds each resample is made of: the same for all allocators of a cell."""
     generator = random.Random(f"{_SEED}:{name}")
     chosen = generator.choices(range(count), k=count * RESAMPLES)

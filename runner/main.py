@@ -40,7 +40,7 @@ from runner.same_run import check_same_inputs, check_same_run
 from runner.schedule import in_words
 from runner.session import Session
 from runner.summary import headline, summary_path, write_summary
-from runner.table import floor_remarks, make_blocks, print_blocks
+from runner.table import make_blocks, print_blocks, table_remarks
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -249,7 +249,7 @@ def _present(
     analysis = analyse(run.header, run.samples)
     if any(result.attempts for result in analysis.results.values()):
         print_blocks(make_blocks(analysis))
-    for line in [*remarks(analysis), *floor_remarks(analysis)]:
+    for line in [*remarks(analysis), *table_remarks(analysis)]:
         print(line)
     stopped = end.status != "complete"
     if stopped:

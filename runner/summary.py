@@ -11,11 +11,12 @@ from runner.estimate import FEW_SAMPLES, Analysis, remarks
 from runner.markdown_text import escape, section
 from runner.records import Machine, RunHeader
 from runner.schedule import in_words
-from runner.table import MEBIBYTE, floor_remarks, make_blocks, mean_text
+from runner.table import MEBIBYTE, make_blocks, mean_text, table_remarks
+from runner.tails import tail_sentence
 
 
 def headline(analysis: Analysis) -> str:
-    """Return the run's outcome in one or two sentences."""
+    """Return the run's outcome in a few sentences."""
     cells = analysis.header.cells
     failed = sum(bool(result.failures) for result in analysis.results.values())
     ending = ""
@@ -35,7 +36,8 @@ def headline(analysis: Analysis) -> str:
         f"Against the fastest baseline of each cell {analysis.subject} is faster in {faster}, slower "
         f"in {slower} and not clearly either in {len(intervals) - faster - slower} of "
         f"{len(intervals)} cells; geometric mean {mean_text(speed)} of its {_what(analysis)}, and "
-        f"{memory.value:.2f} of the smallest baseline's peak memory.{ending}"
+        f"{memory.value:.2f} of the smallest baseline's peak memory."
+        f"{tail_sentence(analysis)}{ending}"
     )
 
 
@@ -64,7 +66,7 @@ def write_summary(
         lines += ["This run was not finished.", ""]
     for block in make_blocks(analysis):
         lines += section(block)
-    notes = [*remarks(analysis), *floor_remarks(analysis)]
+    notes = [*remarks(analysis), *table_remarks(analysis)]
     if notes:
         lines += ["## Notes", "", *(f"- {escape(note)}" for note in notes), ""]
     if pictures:

@@ -12,6 +12,7 @@ from runner.floor_distance import FloorCell, floor_cells, mean_distance, undefin
 from runner.matrix import axis_names, shown_figures
 from runner.records import Cell
 from runner.standing import Behind, behind, memory_mean
+from runner.tails import CALLS, CallTimes, TailCell, compared_tails, longer_tails, tail_cells, tail_remarks
 from runner.units import SpeedUnit, speed_unit
 
 MEBIBYTE = 1 << 20
@@ -37,6 +38,7 @@ def make_blocks(analysis: Analysis) -> list[Block]:
             blocks.append(_memory_block(analysis, workload))
             if any(result.figures for result in _results_of(analysis, workload)):
                 blocks.append(_figures_block(analysis, workload))
+            blocks += _call_blocks(analysis, workload)
     if programs:
         blocks.append(_cpu_block(analysis))
         blocks.append(_program_memory_block(analysis))
@@ -46,6 +48,11 @@ def make_blocks(analysis: Analysis) -> list[Block]:
     if any(cell.reason is None for cell in distances):
         blocks.append(_floor_block(analysis, distances))
     return blocks
+
+
+def table_remarks(analysis: Analysis) -> list[str]:
+    """Return what must be known of the tables beyond runner.estimate.remarks."""
+    return [*floor_remarks(analysis), *tail_remarks(analysis)]
 
 
 def floor_remarks(analysis: Analysis) -> list[str]:
@@ -126,6 +133,37 @@ def _figures_block(analysis: Analysis, workload: str) -> Block:
         f"{workload}: what only this driver measures, median",
         [f"{_label_heading(analysis, workload)} figure", *analysis.allocators], rows,
     )
+
+
+def _call_blocks(analysis: Analysis, workload: str) -> list[Block]:
+    """How long single calls took, of a run with --latency; less is better, in the ratio too."""
+    blocks: list[Block] = []
+    for call in CALLS:
+        found = [each for each in tail_cells(analysis) if each.cell.workload == workload and each.call == call]
+        if found:
+            name = "realloc" if workload == "growth" else call  # the driver times it as one that allocates
+            blocks.append(_call_block(analysis, f"{workload}: time of one {name}", found))
+    return blocks
+
+
+def _call_block(analysis: Analysis, title: str, found: Sequence[TailCell]) -> Block:
+    headings = [_label_heading(analysis, found[0].cell.workload), *analysis.allocators]
+    if analysis.baselines:
+        headings.append(f"p99.9, {analysis.subject} / best baseline")
+    rows: list[list[str]] = []
+    for each in found:
+        row = [cell_label(analysis, each.cell)]
+        row += [_call_times(each.times.get(name)) for name in analysis.allocators]
+        if analysis.baselines:
+            row.append(_ratio_text(each.ratio))
+        rows.append(row)
+    return Block(f"{title}, ns, lower is better: p50 / p99 / p99.9 of all rounds together", headings, rows)
+
+
+def _call_times(times: Optional[CallTimes]) -> str:
+    if times is None:
+        return "-"
+    return " / ".join(f"{value:.0f}" for value in times.quantiles) + ("†" if times.is_vague else "")
 
 
 def _cpu_block(analysis: Analysis) -> Block:
@@ -225,21 +263,33 @@ def _behind_blocks(analysis: Analysis) -> list[Block]:
             "cells (the whole interval above 1)",
             ["cell", f"{analysis.subject} / smallest baseline"], _behind_rows(analysis, memory),
         ))
+    slowest = longer_tails(analysis)
+    if slowest:
+        compared = len(compared_tails(analysis))
+        blocks.append(Block(
+            f"{analysis.subject}'s p99.9 is above the best baseline's in {len(slowest)} of {compared} (the "
+            "whole interval above 1)",
+            ["cell and call", f"p99.9, {analysis.subject} / best baseline"],
+            [[_cell_name(analysis, each.cell, each.call), _ratio_text(each.ratio)] for each in slowest],
+        ))
     return blocks
 
 
 def _behind_rows(analysis: Analysis, found: Sequence[Behind]) -> list[list[str]]:
     return [
-        [each.cell.id + ("*" if analysis.oversubscribed(each.cell) else ""), _ratio_text(each.ratio)]
-        for each in found
+        [_cell_name(analysis, each.cell), _ratio_text(each.ratio)] for each in found
     ]
+
+
+def _cell_name(analysis: Analysis, cell: Cell, call: str = "") -> str:
+    return cell.id + ("*" if analysis.oversubscribed(cell) else "") + (f", {call}" if call else "")
 
 
 def _floor_block(analysis: Analysis, cells: Sequence[FloorCell]) -> Block:
     names = [name for name in analysis.allocators if name not in RODS]
     rows: list[list[str]] = []
     for each in cells:
-        row = [each.cell.id + ("*" if analysis.oversubscribed(each.cell) else "")]
+        row = [_cell_name(analysis, each.cell)]
         row += ["-" if value is None else f"{value * 1e9:.2f}" for value in (each.none, each.floor)]
         rows.append(row + [_distance_text(each.distances.get(name)) for name in names])
     if names:

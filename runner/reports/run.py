@@ -14,7 +14,8 @@ from runner.reports.model import Report, Row
 from runner.reports.figures import count, interval
 from runner.results_file import Run
 from runner.summary import headline, machine_facts, repeat_command
-from runner.table import floor_remarks, make_blocks, mean_text
+from runner.table import make_blocks, mean_text, table_remarks
+from runner.tails import tail_sentence
 
 
 def report_of_run(run: Run, analysis: Analysis) -> Report:
@@ -33,7 +34,7 @@ def report_of_run(run: Run, analysis: Analysis) -> Report:
     return Report(
         kind="run", title=f"{analysis.subject}: {', '.join(header.workloads)}", verdict=verdict,
         strong=strong, sentence=sentence, base="other", new=analysis.subject, rows=rows,
-        method=[_method(analysis)], remarks=[*notes, *remarks(analysis), *floor_remarks(analysis)],
+        method=[_method(analysis)], remarks=[*notes, *remarks(analysis), *table_remarks(analysis)],
         machine=machine_facts(header.machine), builds=builds_of(header),
         commands=[shlex.join(repeat_command(header))], blocks=make_blocks(analysis),
         created=header.started,
@@ -111,6 +112,7 @@ def _means(analysis: Analysis) -> str:
             f"{memory.value:.2f} of the smallest one's peak memory."
         )
     failed = sum(bool(result.failures) for result in analysis.results.values())
+    told += tail_sentence(analysis)
     return told + (f" {failed:,} of {count(len(analysis.results), 'result')} failed." if failed else "")
 
 

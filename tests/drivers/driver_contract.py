@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from typing import Any, Dict, List
@@ -107,14 +108,32 @@ def check_latency(latency: Dict[str, Any]) -> None:
     assert 0 < latency["clock_ns"] < 10000
     for kind in ("malloc", "free"):
         times = latency[kind]
-        assert set(times) == {"samples", "p50", "p99", "p999", "max"}
+        assert set(times) == {"samples", "p50", "p99", "p999", "max", "histogram"}
         assert is_count(times["samples"])
         values = [times[name] for name in ("p50", "p99", "p999", "max")]
         if times["samples"] == 0:
-            assert values == [None] * 4
+            assert values == [None] * 4 and times["histogram"] == []
         else:
+            check_histogram(times)
             assert all(is_amount(value) for value in values)
             assert values == sorted(values)
+
+
+def check_histogram(times: Dict[str, Any]) -> None:
+    """It holds every sample once, and says the same as the percentiles."""
+    seen, shown = 0, times["histogram"]
+    assert [time for time, _ in shown] == sorted({time for time, _ in shown})
+    assert sum(count for _, count in shown) == times["samples"]
+    for name, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999)):
+        wanted = max(1, math.ceil(share * times["samples"]))
+        for time, count in shown:
+            assert is_amount(time) and is_count(count) and count > 0
+            seen += count
+            if seen >= wanted:
+                assert time == times[name], name
+                break
+        seen = 0
+    assert close(shown[-1][0], times["max"], 0.005, 0.01)
 
 
 def check_arguments(result: Dict[str, Any]) -> None:

@@ -260,7 +260,9 @@ def test_latency_of_nothing_is_the_clock(program: Program) -> None:
 def test_latency_without_a_sample(program: Program) -> None:
     result = run(program("bench_random_mixed"), ["10", "64", "42", "--latency", "--json"]).json
     driver_contract.check(result)
-    assert result["latency"]["malloc"] == {"samples": 0, "p50": None, "p99": None, "p999": None, "max": None}
+    assert result["latency"]["malloc"] == {
+        "samples": 0, "p50": None, "p99": None, "p999": None, "max": None, "histogram": [],
+    }
     assert " - " in run(program("bench_random_mixed"), ["10", "64", "42", "--latency"]).out
 
 

@@ -118,7 +118,8 @@ def _report(workload, allocator, values, flags):
     path = os.path.realpath(preload) if preload else f"/lib/{allocator}.so"
     phase = {"name": "churn", "operations": 1000, "wall_seconds": seconds, "cpu_seconds": seconds,
              "ops_per_second": speed, "rss_bytes": 5_000_000, "minor_faults": 10}
-    call = {"samples": 10, "p50": 20.0, "p99": 50.0, "p999": 100.0, "max": 1000.0}
+    call = {"samples": 10, "p50": 20.0, "p99": 50.0, "p999": 1000.0, "max": 1000.0,
+            "histogram": [[20.0, 7], [50.0, 2], [1000.0, 1]]}
     return {
         "schema": "hakmem-driver", "schema_version": 1, "workload": workload,
         "variant": "release", "compiler": "gcc 12.2.0", "flags": "-O2", "cores": 2,

@@ -49,6 +49,10 @@ def test_every_workload_and_allocator(root: Path, built: Path, tmp_path: Path) -
         assert sample.measured.check is not None and sample.measured.check.errors == 0
         assert sample.measured.latency is not None
         assert sum(p.operations for p in sample.measured.phases) == sample.measured.operations
+        for times in (sample.measured.latency.malloc, sample.measured.latency.free):
+            assert sum(calls for _, calls in times.histogram) == times.samples
+    for shown in (done.stdout, results.with_suffix(".md").read_text("utf-8")):
+        assert "time of one malloc" in shown and "time of one free" in shown
     schema_file = root / "runner" / "results.schema.json"
     jsonschema = pytest.importorskip("jsonschema")
     validator = jsonschema.Draft202012Validator(json.loads(schema_file.read_text("utf-8")))

@@ -94,14 +94,31 @@ static void add_course(const wl_result *result, wl_text *text) {
     wl_text_add(text, "],\n");
 }
 
+/* The buckets that hold a call, so that samples of several runs can be put together: a p99.9 of one
+ * short run is its slowest call. */
+static void add_histogram(const wl_times *times, wl_text *text) {
+    const char *separator = "";
+    wl_text_add(text, ",\n      \"histogram\": [");
+    for (unsigned i = 0; i < WL_LATENCY_BUCKETS; i++) {
+        uint64_t count = times->histogram->counts[i];
+        if (count == 0)
+            continue;
+        wl_text_add(text, "%s[%.2f, %" PRIu64 "]", separator,
+                    wl_histogram_time(times->histogram, i) * times->tick_ns, count);
+        separator = ", ";
+    }
+    wl_text_add(text, "]}");
+}
+
 /* A kind of call that was never sampled has no times: null, not 0. */
 static void add_times(const char *name, const wl_times *times, wl_text *text) {
     wl_text_add(text, "    \"%s\": {\"samples\": %" PRIu64, name, times->samples);
     if (times->samples == 0)
-        wl_text_add(text, ", \"p50\": null, \"p99\": null, \"p999\": null, \"max\": null}");
+        wl_text_add(text, ", \"p50\": null, \"p99\": null, \"p999\": null, \"max\": null");
     else
-        wl_text_add(text, ", \"p50\": %.2f, \"p99\": %.2f, \"p999\": %.2f, \"max\": %.2f}",
+        wl_text_add(text, ", \"p50\": %.2f, \"p99\": %.2f, \"p999\": %.2f, \"max\": %.2f",
                     times->p50, times->p99, times->p999, times->max);
+    add_histogram(times, text);
 }
 
 /* Memory is followed through the run by a driver that measures itself; of a program that is

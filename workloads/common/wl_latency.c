@@ -35,17 +35,20 @@ static double bucket_middle(unsigned bucket) {
     return start + (width - 1.0) / 2.0; /* the bucket holds whole ticks start to start+width-1 */
 }
 
+double wl_histogram_time(const wl_histogram *histogram, unsigned bucket) {
+    return fmin(bucket_middle(bucket), (double)histogram->max_ticks);
+}
+
 double wl_histogram_quantile(const wl_histogram *histogram, double quantile) {
     if (histogram->samples == 0)
         return 0.0;
     double rank = ceil(quantile * (double)histogram->samples);
     uint64_t wanted = rank < 1.0 ? 1 : (uint64_t)rank;
     uint64_t seen = 0;
-    double max = (double)histogram->max_ticks;
     for (unsigned i = 0; i < WL_LATENCY_BUCKETS; i++) {
         seen += histogram->counts[i];
         if (seen >= wanted)
-            return fmin(bucket_middle(i), max);
+            return wl_histogram_time(histogram, i);
     }
-    return max;
+    return (double)histogram->max_ticks;
 }

@@ -68,6 +68,9 @@ wl_latency *wl_latency_sum(const wl_latency *all, uint64_t count);
 /* Adds the samples of `from` to `into`. */
 void wl_histogram_merge(wl_histogram *into, const wl_histogram *from);
 
+/* The times that a bucket holds, in ticks: their middle, at most the maximum. */
+double wl_histogram_time(const wl_histogram *histogram, unsigned bucket);
+
 /* The time, in ticks, that the share `quantile` (0 to 1) of the samples does not exceed: the
  * middle of its bucket, at most the maximum. 0 where there is no sample. */
 double wl_histogram_quantile(const wl_histogram *histogram, double quantile);

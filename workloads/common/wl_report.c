@@ -29,6 +29,8 @@ static wl_times times_of(const wl_histogram *histogram, double tick_ns) {
         .p99 = wl_histogram_quantile(histogram, 0.99) * tick_ns,
         .p999 = wl_histogram_quantile(histogram, 0.999) * tick_ns,
         .max = (double)histogram->max_ticks * tick_ns,
+        .histogram = histogram,
+        .tick_ns = tick_ns,
     };
 }
 

@@ -11,6 +11,8 @@
 typedef struct {
     uint64_t samples;
     double p50, p99, p999, max;
+    const wl_histogram *histogram; /* of ticks, */
+    double tick_ns;                /* each so long */
 } wl_times;
 
 /* A process of a run that consists of several. */
