@@ -83,7 +83,7 @@ def call_histograms(analysis: Analysis, cell: Cell, name: str, call: str) -> dic
     found: dict[int, Histogram] = {}
     for number, latency in analysis.latencies.get((cell.id, name), {}).items():
         histogram = getattr(latency, call).histogram
-        if histogram:
+        if sum(calls for _, calls in histogram) > 0:
             found[number] = histogram
     return found
 

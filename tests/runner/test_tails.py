@@ -178,11 +178,12 @@ def test_what_growth_times_is_realloc(tmp_path: Path) -> None:
     assert not any("malloc," in title for title in titles if title.startswith("growth: time of one malloc"))
 
 
-def test_calls_of_which_none_was_timed_have_no_table(tmp_path: Path) -> None:
+@pytest.mark.parametrize("histogram", [[], [[30.0, 0]]])
+def test_calls_of_which_none_was_timed_have_no_table(tmp_path: Path, histogram: Pairs) -> None:
     def no_free(record: dict[str, Any]) -> dict[str, Any]:
         if record.get("measured"):
             record["measured"]["latency"]["free"] = {
-                "samples": 0, "p50": None, "p99": None, "p999": None, "max": None
+                "samples": 0, "p50": None, "p99": None, "p999": None, "max": None, "histogram": histogram
             }
         return record
 
