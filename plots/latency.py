@@ -8,9 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
@@ -19,13 +17,13 @@ from plots.album import Album
 from plots.style import Look, draw_bars, legend_below, looks_of, save
 from runner.allocators import SUBJECT
 from runner.estimate import Analysis, interval_of
-from runner.floor_distance import draw_rounds
 from runner.records import Cell
-from runner.tails import CALLS, QUANTILES, Histogram, call_histograms, tail_cells
+from runner.tails import (
+    CALLS, QUANTILES, CallPool, Histogram, call_histograms, clock_ns, tail_cells, weights_of_drawings,
+)
 
 MOST_CELLS = 4
 _PLACES = ("half of\nthe calls", "99%", "99.9%", "all\n(slowest)")
-_SHARES = (*QUANTILES, 1.0)
 _GROUP_WIDTH = 0.62
 
 
@@ -79,10 +77,9 @@ def _label(cell: Cell, workload: str) -> str:
 
 
 def _caption(analysis: Analysis, cells: Sequence[Cell], shown: Sequence[Cell]) -> str:
-    clock = next(each.clock_ns for by_round in analysis.latencies.values() for each in by_round.values())
     text = (
         "Percentiles of the calls of all rounds together, with bars for the 95% interval, none for the slowest "
-        f"call. Reading the clock, about {clock:.0f} ns, is contained."
+        f"call. Reading the clock, about {clock_ns(analysis):.0f} ns, is contained."
     )
     if len(shown) < len(cells):
         text += f" {len(cells) - len(shown)} of {len(cells)} cells are left out."
@@ -97,9 +94,8 @@ def _draw_panel(
         look = looks[name]
         style = {"color": look.colour, "marker": look.marker, "label": name}
         histograms = list(call_histograms(analysis, cell, name, call).values())
-        found = [(place + shift, _percentile(histograms, f"{cell.id}:{call}", share))
-                 for place, share in enumerate(_SHARES)]
-        known = [(place, values) for place, values in found if values is not None]
+        found = _percentiles(histograms, f"{cell.id}:{call}") if histograms else []
+        known = [(place + shift, values) for place, values in enumerate(found) if values[1] > 0]
         if not known:
             axes.plot([], [], **{**style, "label": f"{name} (no result)"})
             continue
@@ -123,25 +119,12 @@ def _draw_panel(
         axes.axvline(edge - 0.5, color="#DDDDDD", linewidth=0.8)
 
 
-def _percentile(
-    histograms: Sequence[Histogram], name: str, share: float
-) -> Optional[tuple[float, float, float]]:
-    """Return a percentile between the ends of its interval; None if it is no time that can be drawn."""
-    times = sorted({time for histogram in histograms for time, _ in histogram})
-    if not times:
-        return None
-    places = {time: place for place, time in enumerate(times)}
-    counts = np.zeros((len(histograms), len(times)))
-    for row, histogram in zip(counts, histograms):
-        for time, calls in histogram:
-            row[places[time]] += calls
-    rounds = len(histograms)
-    drawn = [np.bincount(drawing, minlength=rounds) for drawing in draw_rounds(name, rounds)]
-    together = np.cumsum(np.vstack([np.ones(rounds), *drawn]) @ counts, axis=1)
-    wanted = np.maximum(1, np.ceil(share * together[:, -1] - 1e-9))
-    # Counts are whole numbers, far below where doubles stop to hold each.
-    found = [times[place] for place in np.argmax(together >= wanted[:, None], axis=1)]
-    if found[0] <= 0:
-        return None
-    ends = interval_of(found[1:]) if share < 1 else None
-    return (ends.low, found[0], ends.high) if ends else (math.nan, found[0], math.nan)
+def _percentiles(histograms: Sequence[Histogram], name: str) -> list[tuple[float, float, float]]:
+    """Return each percentile between the ends of its interval; the slowest call has none."""
+    pool, once = CallPool(histograms), [1] * len(histograms)
+    drawings = weights_of_drawings(name, len(histograms))
+    found: list[tuple[float, float, float]] = []
+    for share in QUANTILES:
+        ends = interval_of([pool.percentile(share, weights) for weights in drawings])
+        found.append((ends.low, pool.percentile(share, once), ends.high))
+    return [*found, (math.nan, pool.percentile(1, once), math.nan)]

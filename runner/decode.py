@@ -8,9 +8,10 @@ nothing for it.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, TypeVar, Union
 
@@ -81,13 +82,7 @@ def _list(item: _Converter) -> _Converter:
     def convert(value: Any) -> Any:
         if not isinstance(value, list):
             raise DecodeError(" is not a list")
-        found: list[Any] = []
-        for element in value:
-            try:
-                found.append(item(element))
-            except DecodeError as error:
-                raise DecodeError(f"[{len(found)}]{error}") from error
-        return found
+        return _elements(itertools.repeat(item), value)
 
     return convert
 
@@ -96,15 +91,19 @@ def _tuple(items: list[_Converter]) -> _Converter:
     def convert(value: Any) -> Any:
         if not isinstance(value, list) or len(value) != len(items):
             raise DecodeError(f" is not a list of {len(items)}")
-        found: list[Any] = []
-        for item, element in zip(items, value):
-            try:
-                found.append(item(element))
-            except DecodeError as error:
-                raise DecodeError(f"[{len(found)}]{error}") from error
-        return tuple(found)
+        return tuple(_elements(items, value))
 
     return convert
+
+
+def _elements(items: Iterable[_Converter], values: list[Any]) -> list[Any]:
+    found: list[Any] = []
+    for item, value in zip(items, values):
+        try:
+            found.append(item(value))
+        except DecodeError as error:
+            raise DecodeError(f"[{len(found)}]{error}") from error
+    return found
 
 
 def _dict(item: _Converter) -> _Converter:

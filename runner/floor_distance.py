@@ -8,16 +8,15 @@ costs no more than nothing does, the distance has no meaning, and is undefined.
 """
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
 from runner.allocators import FLOOR, NONE, RODS
-from runner.estimate import RESAMPLES, Analysis, Mean, Ratio, interval_of, mean_of, median
+from runner.estimate import Analysis, Mean, Ratio, interval_of, mean_of, median
 from runner.records import Cell
-
-_SEED = 20203
+from runner.remembered import of_last_analysis
+from runner.rounds import draw_rounds
 
 
 @dataclass(frozen=True)
@@ -32,16 +31,12 @@ class FloorCell:
     reason: Optional[str]
 
 
+@of_last_analysis
 def floor_cells(analysis: Analysis) -> list[FloorCell]:
     """Return the distances in all cells of a run that measured the floor, else none."""
     if FLOOR not in analysis.allocators:
         return []
-    if not _known or _known[0][0] is not analysis:  # several tables of one run ask for them
-        _known[:] = [(analysis, [_floor_cell(analysis, cell) for cell in analysis.header.cells])]
-    return _known[0][1]
-
-
-_known: list[tuple[Analysis, list[FloorCell]]] = []
+    return [_floor_cell(analysis, cell) for cell in analysis.header.cells]
 
 
 def _floor_cell(analysis: Analysis, cell: Cell) -> FloorCell:
@@ -112,13 +107,6 @@ def _differences(
     ours: dict[int, float], theirs: dict[int, float], rounds: Sequence[int]
 ) -> list[float]:
     return [ours[number] - theirs[number] for number in rounds]
-
-
-def draw_rounds(name: str, count: int) -> list[list[int]]:
-    """Return which rounds each resample is made of: the same for all allocators of a cell."""
-    generator = random.Random(f"{_SEED}:{name}")
-    chosen = generator.choices(range(count), k=count * RESAMPLES)
-    return [chosen[start:start + count] for start in range(0, count * RESAMPLES, count)]
 
 
 def _resampled(values: Sequence[float], drawings: Sequence[Sequence[int]]) -> list[float]:

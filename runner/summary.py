@@ -7,12 +7,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from runner.errors import UsageError, explain_os_error
-from runner.estimate import FEW_SAMPLES, Analysis, remarks
+from runner.estimate import FEW_SAMPLES, Analysis, mean_of, remarks
 from runner.markdown_text import escape, section
 from runner.records import Machine, RunHeader
 from runner.schedule import in_words
 from runner.table import MEBIBYTE, make_blocks, mean_text, table_remarks
-from runner.tails import tail_sentence
+from runner.tails import compared_tails, longer_tails, shorter_tails
 
 
 def headline(analysis: Analysis) -> str:
@@ -38,6 +38,20 @@ def headline(analysis: Analysis) -> str:
         f"{len(intervals)} cells; geometric mean {mean_text(speed)} of its {_what(analysis)}, and "
         f"{memory.value:.2f} of the smallest baseline's peak memory."
         f"{tail_sentence(analysis)}{ending}"
+    )
+
+
+def tail_sentence(analysis: Analysis) -> str:
+    """Return where the subject's p99.9 stand, with a space before it; nothing where none was compared."""
+    ratios = compared_tails(analysis)
+    mean = mean_of(ratios)
+    if mean is None:
+        return ""
+    lower, higher = len(shorter_tails(analysis)), len(longer_tails(analysis))
+    return (
+        f" The p99.9 of its malloc and free is below the best baseline's in {lower}, above it in {higher} and "
+        f"not clearly either in {len(ratios) - lower - higher} of {len(ratios)}; geometric mean "
+        f"{mean_text(mean)}."
     )
 
 

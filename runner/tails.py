@@ -9,16 +9,19 @@ ratio is made of it.
 """
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
 from runner.allocators import RODS
-from runner.estimate import FEW_SAMPLES, Analysis, Ratio, interval_of, mean_of
-from runner.floor_distance import draw_rounds
+from runner.estimate import FEW_SAMPLES, Analysis, Ratio, interval_of
 from runner.records import Cell
+from runner.remembered import of_last_analysis
+from runner.rounds import draw_rounds
 
 CALLS = ("malloc", "free")
 QUANTILES = (0.5, 0.99, 0.999)
@@ -39,7 +42,7 @@ class CallTimes:
     @property
     def is_vague(self) -> bool:
         """True if too few calls lie beyond the last percentile."""
-        return _beyond(self.calls, TAIL) < LEAST_BEYOND
+        return self.calls - _rank(self.calls, TAIL) < LEAST_BEYOND
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,11 @@ class TailCell:
     ratio: Optional[Ratio]
 
 
+@of_last_analysis
 def tail_cells(analysis: Analysis) -> list[TailCell]:
     """Return the times of calls in all cells that have some, malloc before free."""
-    if not _known or _known[0][0] is not analysis:  # several tables of one run ask for them
-        found = [_tail_cell(analysis, cell, call) for cell in analysis.header.cells for call in CALLS]
-        _known[:] = [(analysis, [each for each in found if each.times])]
-    return _known[0][1]
-
-
-_known: list[tuple[Analysis, list[TailCell]]] = []
+    found = [_tail_cell(analysis, cell, call) for cell in analysis.header.cells for call in CALLS]
+    return [each for each in found if each.times]
 
 
 def _tail_cell(analysis: Analysis, cell: Cell, call: str) -> TailCell:
@@ -88,38 +87,53 @@ def call_histograms(analysis: Analysis, cell: Cell, name: str, call: str) -> dic
     return found
 
 
-def _beyond(calls: int, share: float) -> int:
-    """How many of so many calls lie beyond a percentile."""
-    return calls - max(1, math.ceil(share * calls - 1e-9))
+def _rank(calls: int, share: float) -> int:
+    """Which of so many calls, from the fastest, a percentile is the time of."""
+    return max(1, math.ceil(share * calls - 1e-9))
 
 
 def _times(histograms: Sequence[Histogram]) -> CallTimes:
-    pool = _pool(histograms)
-    calls = sum(sum(counts) for _, counts in pool)
-    weights = [1] * len(histograms)
-    return CallTimes(calls, tuple(_percentile(pool, weights, calls, share) for share in QUANTILES))
+    pool = CallPool(histograms)
+    once = [1] * len(histograms)
+    return CallTimes(pool.calls(once), tuple(pool.percentile(share, once) for share in QUANTILES))
 
 
-Pool = list[tuple[float, list[int]]]  # the slowest first: nanoseconds, and calls in each round
+class CallPool:
+    """The calls of several rounds together. `weights` say how often each round counts."""
+
+    def __init__(self, histograms: Sequence[Histogram]) -> None:
+        rows: dict[float, list[int]] = {}
+        for number, histogram in enumerate(histograms):
+            for nanoseconds, calls in histogram:
+                rows.setdefault(nanoseconds, [0] * len(histograms))[number] += calls
+        self._times = sorted(rows)
+        columns = [itertools.accumulate(column) for column in zip(*(rows[time] for time in self._times))]
+        self._until = list(zip(*columns))  # calls of each round that took at most so long
+
+    def calls(self, weights: Sequence[int]) -> int:
+        """Return how many calls there are."""
+        return self._up_to(-1, weights)
+
+    def percentile(self, share: float, weights: Sequence[int]) -> float:
+        """Return the time in nanoseconds that a share of the calls does not exceed."""
+        wanted = _rank(self.calls(weights), share)
+        low, high = 0, len(self._times) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if self._up_to(middle, weights) >= wanted:
+                high = middle
+            else:
+                low = middle + 1
+        return self._times[low]
+
+    def _up_to(self, place: int, weights: Sequence[int]) -> int:
+        return sum(map(operator.mul, self._until[place], weights))
 
 
-def _pool(histograms: Sequence[Histogram]) -> Pool:
-    rows: dict[float, list[int]] = {}
-    for number, histogram in enumerate(histograms):
-        for nanoseconds, calls in histogram:
-            rows.setdefault(nanoseconds, [0] * len(histograms))[number] += calls
-    return sorted(rows.items(), reverse=True)
-
-
-def _percentile(pool: Pool, weights: Sequence[int], calls: int, share: float) -> float:
-    """The time that a share of the calls does not exceed, each round counted `weights` times. From the
-    slowest call down, since it is mostly the tail that is asked for."""
-    left = _beyond(calls, share)
-    for nanoseconds, counts in pool:
-        left -= sum(map(int.__mul__, counts, weights))
-        if left < 0:
-            break
-    return nanoseconds
+def weights_of_drawings(name: str, rounds: int) -> list[list[int]]:
+    """Return how often each drawing of whole rounds names each of them; `name` seeds the drawings."""
+    counted = (Counter(drawing) for drawing in draw_rounds(name, rounds))
+    return [[times[number] for number in range(rounds)] for times in counted]
 
 
 def _ratio(
@@ -128,31 +142,20 @@ def _ratio(
     rounds = sorted(set(ours) & set(theirs))
     if not rounds:
         return None
-    drawings = [list(range(len(rounds))), *draw_rounds(name, len(rounds))]
-    above, below = (_redrawn_tails([side[number] for number in rounds], drawings) for side in (ours, theirs))
-    if min(below) <= 0:
+    above, below = (CallPool([side[number] for number in rounds]) for side in (ours, theirs))
+    drawings = [[1] * len(rounds), *weights_of_drawings(name, len(rounds))]
+    divisors = [below.percentile(TAIL, weights) for weights in drawings]
+    if min(divisors) <= 0:
         return None  # a clock too coarse to time calls
-    first, *others = (a / b for a, b in zip(above, below))
+    first, *others = (above.percentile(TAIL, weights) / b for weights, b in zip(drawings, divisors))
     return Ratio(baseline, first, interval_of(others), len(rounds), tuple(others))
-
-
-def _redrawn_tails(histograms: Sequence[Histogram], drawings: Sequence[Sequence[int]]) -> list[float]:
-    """The p99.9 of each drawing: of the rounds it names together, each as often as it is named."""
-    pool = _pool(histograms)
-    calls = [sum(count for _, count in histogram) for histogram in histograms]
-    found: list[float] = []
-    for drawing in drawings:
-        times = Counter(drawing)
-        weights = [times[number] for number in range(len(histograms))]
-        found.append(_percentile(pool, weights, sum(map(int.__mul__, calls, weights)), TAIL))
-    return found
 
 
 def longer_tails(analysis: Analysis) -> list[TailCell]:
     """Return the cells and calls in which the subject's p99.9 is surely above the best baseline's, the worst
     first. Sure is what at least five rounds say with the whole interval."""
-    found = [(ratio.median, each) for each, ratio in _sure(analysis) if ratio.interval.low > 1]
-    return [each for _, each in sorted(found, key=lambda pair: -pair[0])]
+    worst_first = sorted(_sure(analysis), key=lambda pair: -pair[1].median)
+    return [each for each, ratio in worst_first if ratio.interval.low > 1]
 
 
 def _sure(analysis: Analysis) -> list[tuple[TailCell, Ratio]]:
@@ -167,19 +170,14 @@ def compared_tails(analysis: Analysis) -> list[Ratio]:
     return [each.ratio for each in tail_cells(analysis) if each.ratio is not None]
 
 
-def tail_sentence(analysis: Analysis) -> str:
-    """Return where the subject stands, with a space before it; nothing where no p99.9 was compared."""
-    ratios = compared_tails(analysis)
-    mean = mean_of(ratios)
-    if mean is None or mean.interval is None:
-        return ""
-    lower = sum(ratio.interval.high < 1 for _, ratio in _sure(analysis))
-    higher = len(longer_tails(analysis))
-    return (
-        f" The p99.9 of its malloc and free is below the best baseline's in {lower}, above it in {higher} and "
-        f"not clearly either in {len(ratios) - lower - higher} of {len(ratios)}; geometric mean "
-        f"{mean.value:.2f} ({mean.interval.low:.2f}-{mean.interval.high:.2f})."
-    )
+def shorter_tails(analysis: Analysis) -> list[TailCell]:
+    """Return the cells and calls in which it is surely below."""
+    return [each for each, ratio in _sure(analysis) if ratio.interval.high < 1]
+
+
+def clock_ns(analysis: Analysis) -> float:
+    """Return what reading the clock costs, which is contained in each time of a run that has some."""
+    return next(each.clock_ns for by_round in analysis.latencies.values() for each in by_round.values())
 
 
 def tail_remarks(analysis: Analysis, most: int = 8) -> list[str]:
@@ -189,8 +187,7 @@ def tail_remarks(analysis: Analysis, most: int = 8) -> list[str]:
     cells = tail_cells(analysis)
     if not cells:
         return ["There is no table of the times of single calls: no sample has a histogram of them."]
-    clock = next(each.clock_ns for by_round in analysis.latencies.values() for each in by_round.values())
-    lines = [f"Each time of a call contains reading the clock, about {clock:.0f} ns."]
+    lines = [f"Each time of a call contains reading the clock, about {clock_ns(analysis):.0f} ns."]
     vague = [
         (each, name) for each in cells for name, times in each.times.items()
         if times.is_vague and name not in RODS

@@ -13,9 +13,8 @@ from runner.reports.comparison import change_words
 from runner.reports.model import Report, Row
 from runner.reports.figures import count, interval
 from runner.results_file import Run
-from runner.summary import headline, machine_facts, repeat_command
+from runner.summary import headline, machine_facts, repeat_command, tail_sentence
 from runner.table import make_blocks, mean_text, table_remarks
-from runner.tails import tail_sentence
 
 
 def report_of_run(run: Run, analysis: Analysis) -> Report:

@@ -121,18 +121,17 @@ def check_latency(latency: Dict[str, Any]) -> None:
 
 def check_histogram(times: Dict[str, Any]) -> None:
     """It holds every sample once, and says the same as the percentiles."""
-    seen, shown = 0, times["histogram"]
+    shown = times["histogram"]
     assert [time for time, _ in shown] == sorted({time for time, _ in shown})
     assert sum(count for _, count in shown) == times["samples"]
     for name, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999)):
-        wanted = max(1, math.ceil(share * times["samples"]))
+        wanted, seen = max(1, math.ceil(share * times["samples"])), 0
         for time, count in shown:
             assert is_amount(time) and is_count(count) and count > 0
             seen += count
             if seen >= wanted:
                 assert time == times[name], name
                 break
-        seen = 0
     assert close(shown[-1][0], times["max"], 0.005, 0.01)
 
 
